@@ -1,0 +1,93 @@
+"""What is to be done next: ready steps in order, and resting ones when they are due.
+
+Belongs here: the order of steps and the end of the work. Does not belong here: what a
+step does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+
+from flows.settle import Step
+
+
+class Agenda:
+    """Hands steps to senders. What is due goes before what merely waits its turn.
+
+    `take` returns None when the work is over: nothing is ready or resting and nobody
+    is busy, or `stop` was called.
+    """
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._ready: deque[Step] = deque()
+        self._resting: list[tuple[datetime, int, Step]] = []
+        self._number = count()
+        self._busy = 0
+        self._changed = asyncio.Condition()
+        self.stopped_by: str | None = None
+
+    @property
+    def next_due_at(self) -> datetime | None:
+        """Return when the next resting step is due, if nothing else can be done."""
+        if self._ready or self._busy or not self._resting:
+            return None
+        return self._resting[0][0]
+
+    def add(self, step: Step) -> None:
+        """Put a step on the agenda; wake senders with `changed`."""
+        if step.due_at is None:
+            self._ready.append(step)
+        else:
+            heapq.heappush(self._resting, (step.due_at, next(self._number), step))
+
+    async def changed(self) -> None:
+        """Wake the senders that wait."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def stop(self, reason: str) -> None:
+        """Hand out nothing more; steps under way come to their end."""
+        self.stopped_by = self.stopped_by or reason
+        await self.changed()
+
+    async def take(self) -> Step | None:
+        """Return the next step when there is one to do, None when the work is over."""
+        async with self._changed:
+            while self.stopped_by is None:
+                step, wait = self._next()
+                if step is not None:
+                    self._busy += 1
+                    return step
+                if wait is None and self._busy == 0:
+                    self._changed.notify_all()
+                    return None
+                await self._until_changed(wait)
+            return None
+
+    async def finished(self) -> None:
+        """Say that a step that was taken has come to its end."""
+        self._busy -= 1
+        await self.changed()
+
+    def _next(self) -> tuple[Step | None, float | None]:
+        if self._resting:
+            due_at = self._resting[0][0]
+            wait = (due_at - self._clock()).total_seconds()
+            if wait <= 0:
+                return heapq.heappop(self._resting)[2], None
+            if not self._ready:
+                return None, wait
+        return (self._ready.popleft(), None) if self._ready else (None, None)
+
+    async def _until_changed(self, wait: float | None) -> None:
+        try:
+            async with asyncio.timeout(wait):
+                await self._changed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,209 @@
+"""The first award of a badge: sent alone, read back, and only then the others.
+
+Belongs here: choosing the canary, the verdict on reading back that it gives, and which
+requests wait for it (settlement 2). Does not belong here: sending, and the use of the
+verdict (`flows.settle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from flows.capillary import Line, utc_now
+from flows.ledger import Entry
+from flows.settle import Settling, read_customer
+from flows.tracking import Tracked
+from transforms.evidence import Reading, Verdict
+from transforms.outcomes import Outcome
+from transforms.requests import split_off
+from transforms.statuses import AwardStatus, RequestStatus
+
+MOST_CANARIES = 3
+
+
+@dataclass
+class AfterCanary:
+    """What a canary's end lets happen: requests released, or the badge stopped."""
+
+    released: Sequence[Tracked] = ()
+    stops_because: str | None = None
+
+
+@dataclass
+class _Waiting:
+    """A badge whose canary is out."""
+
+    held: list[Tracked] = field(default_factory=list)
+    sent: int = 1
+
+
+@dataclass
+class Canaries:
+    """The canaries of one run. `counts_before`: (badge, customer) → earns read before.
+
+    `seconds` bounds how long a canary is looked for.
+    """
+
+    settling: Settling
+    seconds: float
+    is_on: bool = True
+    counts_before: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._waiting: dict[str, _Waiting] = {}
+
+    def first(self, planned: Sequence[Tracked]) -> list[Tracked]:
+        """Return what may be sent at once; the rest waits for its badge's canary."""
+        if not self.is_on:
+            return list(planned)
+        for tracked in planned:
+            if tracked.is_canary:
+                self._waiting[tracked.request.badge_meta_id] = _Waiting()
+        free = []
+        for tracked in planned:
+            waiting = self._waiting.get(tracked.request.badge_meta_id)
+            if waiting is None or tracked.is_canary:
+                free.append(tracked)
+            else:
+                waiting.held.append(tracked)
+        return free
+
+    async def after(self, tracked: Tracked, line: Line) -> AfterCanary:
+        """Return what follows from a canary's end."""
+        badge = tracked.request.badge_meta_id
+        waiting = self._waiting.get(badge)
+        if waiting is None:
+            return AfterCanary()
+        ended = tracked.ended[-1] if tracked.ended else None
+        if ended is None or ended.status is not AwardStatus.ISSUED:
+            return await self._next(badge, waiting, line, ended)
+        seen = await self._look(tracked, ended, line)
+        if isinstance(seen, str):
+            return AfterCanary(stops_because=seen)
+        await self._store(seen)
+        del self._waiting[badge]
+        return AfterCanary(released=waiting.held)
+
+    async def _look(
+        self, tracked: Tracked, ended: Outcome, line: Line
+    ) -> Verdict | str:
+        """Read the canary back until it shows; a text says why the badge must stop."""
+        badge, customer_id = tracked.request.badge_meta_id, ended.customer_id
+        before = self.counts_before.get((badge, customer_id), 0)
+        since = tracked.last_ended_at or utc_now()
+        until = utc_now() + timedelta(seconds=self.seconds)
+        wait, has_moved = 0.1, False
+        while True:
+            reading = await read_customer(line, customer_id, badge)
+            is_listed = False
+            if reading is not None:
+                if told := _other_date(tracked, ended, reading, before):
+                    return told
+                is_listed = _is_listed(tracked, ended, reading)
+                has_moved = (reading.earn_count or 0) > before
+            now = utc_now()
+            shows = is_listed or (has_moved and not (reading and reading.is_listed))
+            if shows or now >= until:
+                return Verdict(
+                    badge_meta_id=badge,
+                    customer_id=customer_id,
+                    lists_earns=is_listed and bool(reading and reading.is_listed),
+                    moves_count=has_moved,
+                    lag_seconds=(now - since).total_seconds(),
+                    decided_at=now,
+                )
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, 8.0)
+
+    async def _store(self, verdict: Verdict) -> None:
+        rows = self.settling.rows
+        entry = Entry().add(
+            "verdicts",
+            badge_meta_id=verdict.badge_meta_id,
+            run_id=rows.run_id,
+            customer_id=verdict.customer_id,
+            lists_earns=verdict.lists_earns,
+            moves_count=verdict.moves_count,
+            lag_seconds=verdict.lag_seconds,
+            decided_at=verdict.decided_at,
+        )
+        await self.settling.recorder.write(entry)
+        self.settling.verdicts[verdict.badge_meta_id] = verdict
+
+    async def _next(
+        self, badge: str, waiting: _Waiting, line: Line, ended: Outcome | None
+    ) -> AfterCanary:
+        """Send the next candidate alone, split off the request that holds it."""
+        told = "stayed unproved" if ended is None else f"ended {ended.status}"
+        if waiting.sent >= MOST_CANARIES:
+            return AfterCanary(
+                stops_because=f"{waiting.sent} canaries in a row {told}: the badge's "
+                "other awards were not sent"
+            )
+        if not waiting.held:
+            del self._waiting[badge]
+            return AfterCanary()
+        waiting.sent += 1
+        holder = waiting.held.pop(0)
+        if holder.request.customers == 1:
+            canary, rest = await self._alone(holder)
+        else:
+            canary, rest = await self._split_off(holder)
+        waiting.held[:0] = rest
+        customer_id = canary.customer_ids[0]
+        reading = await read_customer(line, customer_id, badge)
+        self.counts_before[badge, customer_id] = (reading and reading.earn_count) or 0
+        return AfterCanary(released=[canary])
+
+    async def _alone(self, holder: Tracked) -> tuple[Tracked, list[Tracked]]:
+        """Take a request of one customer as the canary that it already could be."""
+        holder.is_canary = True
+        return holder, []
+
+    async def _split_off(self, holder: Tracked) -> tuple[Tracked, list[Tracked]]:
+        entry = Entry()
+        alone, rest = split_off(holder.request, holder.request.awards[0])
+        canary, others = self.settling.rows.replaced(
+            entry,
+            holder,
+            [alone, rest],
+            utc_now(),
+            status=RequestStatus.SPLIT,
+            reason="its first customer is the next canary",
+        )
+        canary.is_canary = True
+        await self.settling.recorder.write(entry)
+        return canary, [others]
+
+
+def _other_date(
+    tracked: Tracked, ended: Outcome, reading: Reading, before: int
+) -> str | None:
+    """Say how the date that is shown differs from the date that was sent."""
+    sent = tracked.request.earn_event_date
+    ours = [e for e in reading.earns if e.earned_badge_id == ended.earned_badge_id]
+    if not ours and before == 0 and len(reading.earns) == 1:
+        ours = list(reading.earns)
+    shown = {earn.earn_event_date for earn in ours} - {None}
+    if not shown or sent in shown:
+        return None
+    return (
+        f"sent the earn date {_text(sent)}, the platform shows "
+        f"{', '.join(sorted(_text(one) for one in shown if one))}: its other awards "
+        "were not sent; find out how the platform reads dates"
+    )
+
+
+def _text(when: datetime) -> str:
+    return when.isoformat(timespec="seconds")
+
+
+def _is_listed(tracked: Tracked, ended: Outcome, reading: Reading) -> bool:
+    return any(
+        earn.earned_badge_id == ended.earned_badge_id
+        or earn.earn_event_date == tracked.request.earn_event_date
+        for earn in reading.earns
+    )

@@ -1,0 +1,20 @@
+CREATE TABLE requests (
+    request_id VARCHAR NOT NULL,
+    run_id VARCHAR NOT NULL,
+    badge VARCHAR NOT NULL,
+    badge_meta_id VARCHAR NOT NULL,
+    reference_id VARCHAR NOT NULL,
+    owner_type VARCHAR NOT NULL,
+    earn_event_date TIMESTAMPTZ NOT NULL,
+    date_text VARCHAR NOT NULL,
+    customers BIGINT NOT NULL,
+    is_canary BOOLEAN NOT NULL,
+    parent_request_id VARCHAR,
+    predecessor_request_id VARCHAR,
+    after_request_id VARCHAR,
+    succession INTEGER NOT NULL,
+    scheme VARCHAR NOT NULL,
+    body_head VARCHAR NOT NULL,
+    body_tail VARCHAR NOT NULL,
+    reserved_at TIMESTAMPTZ NOT NULL
+)

@@ -1,0 +1,358 @@
+"""Reads one earnBulk answer: what it decides, and one outcome per customer asked.
+
+Belongs here: what an answer means (settlement 3). Does not belong here: sending,
+waiting, and what becomes of an ambiguous request (`flows.settle`).
+
+Only a platform envelope decides: items with a customer id, or `errors` with a code
+that is known for this endpoint. A 2xx is not a success, an id beside an error means
+nothing, and a customer who was asked for and is not in the answer is unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+from transforms.codes import RequestEffect, customer_status, request_effect
+from transforms.instants import instant_of
+from transforms.statuses import AwardStatus, Proof
+
+
+class Failure(StrEnum):
+    """Why there is no whole answer."""
+
+    NOT_CONNECTED = "not_connected"  # no byte can have reached the platform
+    TIMED_OUT = "timed_out"
+    CUT = "cut"  # reset, closed early, or a body that does not end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came back of one HTTP call, undecided. Instants are UTC."""
+
+    started_at: datetime
+    ended_at: datetime
+    http_status: int | None = None
+    body: bytes = b""
+    retry_after: str | None = None
+    failure: Failure | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the call took."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+class Result(StrEnum):
+    """What an answer decides about the request as a whole."""
+
+    ANSWERED = "answered"  # per customer, perhaps incompletely
+    REFUSED = "refused"  # the whole request, by a known code
+    NOT_PROCESSED = "not_processed"  # surely: the same again, later
+    LOGIN_REFUSED = "login_refused"
+    TOO_LARGE = "too_large"
+    REPEATED = "repeated"  # 809: the platform has seen this id
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What one answer says of one customer."""
+
+    customer_id: int
+    status: AwardStatus
+    proof: Proof | None = None
+    earned_badge_id: str | None = None
+    badge_status: str | None = None
+    expires_on: datetime | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decision:
+    """What an answer decides. `outcomes` has one entry per customer asked, or none."""
+
+    result: Result
+    outcomes: tuple[Outcome, ...] = ()
+    alarms: tuple[str, ...] = ()
+    stops_badge: bool = False
+    wait_seconds: float | None = None
+    error_code: int | None = None
+    error_message: str | None = None
+
+    @property
+    def listed_well(self) -> int:
+        """Count the customers listed without error and with an id."""
+        return sum(o.status is AwardStatus.ISSUED for o in self.outcomes)
+
+    @property
+    def missing(self) -> int:
+        """Count the customers about whom the answer says nothing that decides."""
+        return sum(o.status is AwardStatus.UNKNOWN for o in self.outcomes)
+
+    @property
+    def listed_failed(self) -> int:
+        """Count the customers listed with an error."""
+        return sum(
+            o.status not in (AwardStatus.ISSUED, AwardStatus.UNKNOWN)
+            for o in self.outcomes
+        )
+
+
+def decision(
+    answer: Answer,
+    customer_ids: Sequence[int],
+    *,
+    badge_meta_id: str,
+    request_id: str,
+    doubly_awarded: Collection[int] = (),
+) -> Decision:
+    """Return what `answer` decides about the customers who were asked for.
+
+    `doubly_awarded` are customers for whom the ledger holds another live award of
+    this badge: for them code 1040 is no proof that the badge is theirs already.
+    """
+    if answer.failure is Failure.NOT_CONNECTED:
+        return Decision(result=Result.NOT_PROCESSED, error_message="no connection")
+    if answer.http_status == 429:  # noqa: PLR2004  whatever its body says
+        wait = wait_seconds(answer.retry_after, now=answer.ended_at)
+        return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
+    if answer.failure is not None or answer.http_status is None:
+        return Decision(result=Result.AMBIGUOUS, error_message=str(answer.failure))
+    if answer.http_status == 401:  # noqa: PLR2004
+        return Decision(result=Result.LOGIN_REFUSED)
+    envelope = _envelope(answer.body)
+    if envelope is None:
+        return _without_envelope(answer)
+    data = envelope.get("data")
+    items = _items(data) if isinstance(data, Mapping) else None
+    if items is None or not _may_decide(answer.http_status):
+        return _whole_request(answer, envelope, customer_ids)
+    if echo := _wrong_echo(data, badge_meta_id, request_id):
+        return Decision(result=Result.AMBIGUOUS, alarms=(echo,), error_message=echo)
+    return _per_customer(data, items, customer_ids, frozenset(doubly_awarded))
+
+
+def _envelope(body: bytes) -> Mapping[str, Any] | None:
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(parsed, dict) or not ("data" in parsed or "errors" in parsed):
+        return None
+    return parsed
+
+
+def _without_envelope(answer: Answer) -> Decision:
+    """Tell a size complaint of a proxy from everything that decides nothing."""
+    if answer.http_status == 413:  # noqa: PLR2004
+        return Decision(result=Result.TOO_LARGE, error_message="HTTP 413")
+    message = f"HTTP {answer.http_status} without a readable envelope"
+    return Decision(result=Result.AMBIGUOUS, error_message=message)
+
+
+def _may_decide(http_status: int) -> bool:
+    """Tell statuses whose items are to be believed: a 5xx or 3xx never is."""
+    return http_status < 300 or http_status in {400, 403, 404, 409, 422}  # noqa: PLR2004
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One element of an answer's lists, in either shape."""
+
+    customer_id: int | None
+    earned_badge_id: str | None
+    badge_status: str | None
+    expires_on: datetime | None
+    has_error: bool
+    error_code: int | None
+    error_message: str | None
+
+
+def _items(data: Mapping[str, Any]) -> list[_Item] | None:
+    """Return the items of both shapes (contract 1.4, 1.5), or None without any list."""
+    lists = [data.get(key) for key in ("issuedBadges", "earnedBadgesList")]
+    failed = data.get("failedEarnBadgeErrorList")
+    if not any(isinstance(found, list) for found in [*lists, failed]):
+        return None
+    expires_on = instant_of(data, "expiresOn")
+    good = [row for found in lists if isinstance(found, list) for row in found]
+    bad = failed if isinstance(failed, list) else []
+    return [
+        *(_item(row, expires_on, is_failed=False) for row in good),
+        *(_item(row, expires_on, is_failed=True) for row in bad),
+    ]
+
+
+def _item(row: object, expires_on: datetime | None, *, is_failed: bool) -> _Item:
+    record = row if isinstance(row, Mapping) else {}
+    error = record.get("error")
+    told = error if isinstance(error, Mapping) else record
+    code = whole_number(told.get("code", told.get("errorCode")))
+    message = told.get("message", told.get("errorMessage"))
+    if isinstance(error, str):
+        message = error
+    found = record.get("earnedBadgeId") or record.get("issuedId")
+    return _Item(
+        customer_id=whole_number(record.get("customerId")),
+        earned_badge_id=str(found) if found else None,
+        badge_status=_text(record.get("status")),
+        expires_on=instant_of(record, "expiresOn") or expires_on,
+        has_error=is_failed or bool(error) or code is not None,
+        error_code=code,
+        error_message=_text(message),
+    )
+
+
+def whole_number(value: object) -> int | None:
+    """Return a whole number given as a number or as digits, else None."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)[:500]
+
+
+def _wrong_echo(
+    data: Mapping[str, Any], badge_meta_id: str, request_id: str
+) -> str | None:
+    """Tell an answer that speaks of another badge or request than ours."""
+    for name, ours in (("badgeMetaId", badge_meta_id), ("requestId", request_id)):
+        theirs = data.get(name)
+        if theirs is not None and str(theirs) != ours:
+            return f"the answer's {name} is not the one that was sent"
+    return None
+
+
+def _per_customer(
+    data: Mapping[str, Any],
+    items: Sequence[_Item],
+    customer_ids: Sequence[int],
+    doubly_awarded: frozenset[int],
+) -> Decision:
+    listed: dict[int, list[_Item]] = {}
+    for item in items:
+        if item.customer_id is not None:
+            listed.setdefault(item.customer_id, []).append(item)
+    doubled_ids = _doubled(item.earned_badge_id for item in items if not item.has_error)
+    outcomes = tuple(
+        _outcome(customer_id, listed.get(customer_id, []), doubly_awarded, doubled_ids)
+        for customer_id in customer_ids
+    )
+    return Decision(
+        result=Result.ANSWERED,
+        outcomes=outcomes,
+        alarms=_alarms(data, items, frozenset(customer_ids), doubled_ids),
+    )
+
+
+def _doubled(values: Iterable[str | None]) -> frozenset[str]:
+    counts = Counter(value for value in values if value is not None)
+    return frozenset(value for value, count in counts.items() if count > 1)
+
+
+def _outcome(
+    customer_id: int,
+    items: Sequence[_Item],
+    doubly_awarded: frozenset[int],
+    doubled_ids: frozenset[str],
+) -> Outcome:
+    unknown = Outcome(customer_id=customer_id, status=AwardStatus.UNKNOWN)
+    if len(items) != 1:
+        told = "not in the answer" if not items else "listed more than once"
+        return replace(unknown, reason=told)
+    item = items[0]
+    if item.has_error:
+        return _refused(customer_id, item, is_doubly_awarded=customer_id in doubly_awarded)
+    if item.earned_badge_id is None:
+        return replace(unknown, reason="listed without an id")
+    if item.earned_badge_id in doubled_ids:
+        return replace(unknown, reason="its id is listed for another customer too")
+    return Outcome(
+        customer_id=customer_id,
+        status=AwardStatus.ISSUED,
+        proof=Proof.ANSWER,
+        earned_badge_id=item.earned_badge_id,
+        badge_status=item.badge_status,
+        expires_on=item.expires_on,
+    )
+
+
+def _refused(customer_id: int, item: _Item, *, is_doubly_awarded: bool) -> Outcome:
+    status = customer_status(item.error_code)
+    if status is AwardStatus.ALREADY_EARNED and is_doubly_awarded:
+        status = AwardStatus.BLOCKED
+    is_earned = status is AwardStatus.ALREADY_EARNED
+    return Outcome(
+        customer_id=customer_id,
+        status=status,
+        proof=Proof.CODE if is_earned else None,
+        badge_status=item.badge_status,
+        error_code=item.error_code,
+        error_message=item.error_message,
+    )
+
+
+def _alarms(
+    data: Mapping[str, Any],
+    items: Sequence[_Item],
+    asked: frozenset[int],
+    doubled_ids: frozenset[str],
+) -> tuple[str, ...]:
+    """Return what is odd about an answer; it changes no status."""
+    alarms = []
+    if strangers := sum(item.customer_id not in asked for item in items):
+        alarms.append(f"{strangers} listed that were not asked for")
+    if doubled_ids:
+        alarms.append(f"{len(doubled_ids)} earned badge ids listed twice")
+    failed = sum(item.has_error for item in items)
+    counted = {
+        "totalCount": len(items),
+        "earnedCount": len(items) - failed,
+        "failedCount": failed,
+    }
+    for name, count in counted.items():
+        told = whole_number(data.get(name))
+        if told is not None and told != count:
+            alarms.append(f"{name} says {told}, the lists hold {count}")
+    return tuple(alarms)
+
+
+def _whole_request(
+    answer: Answer, envelope: Mapping[str, Any], customer_ids: Sequence[int]
+) -> Decision:
+    """Decide by the first code in `errors` that is known for this endpoint."""
+    status = answer.http_status or 0
+    if status == 503:  # noqa: PLR2004  an envelope, whatever it holds
+        wait = wait_seconds(answer.retry_after, now=answer.ended_at)
+        return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
+    for code, message in _errors(envelope):
+        effect = request_effect(status, code)
+        if effect.result is RequestEffect.AMBIGUOUS:
+            continue
+        return _by_effect(effect, code, message, customer_ids)
+    if status == 413:  # noqa: PLR2004
+        return Decision(result=Result.TOO_LARGE, error_message="HTTP 413")
+    code, message = next(_errors(envelope), (None, None))
+    return Decision(
+        result=Result.AMBIGUOUS,
+        error_code=code,
+        error_message=message or f"HTTP {status} with neither items nor a known code",
+    )
