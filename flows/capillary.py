@@ -181,6 +181,11 @@ class Line:
         """Return the token of the login, to be named when it was refused."""
         return self._platform.login.token
 
+    @property
+    def is_oauth(self) -> bool:
+        """Whether the login is a token, which can be renewed."""
+        return self._platform.login.is_oauth
+
     def discard_token(self) -> None:
         """Drop the token: the platform refused it."""
         self._platform.login.discard(self.token)

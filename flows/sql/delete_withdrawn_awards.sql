@@ -1,0 +1,1 @@
+DELETE FROM awards WHERE award_id IN (SELECT award_id FROM withdrawn)

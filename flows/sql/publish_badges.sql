@@ -1,0 +1,1 @@
+CREATE TABLE published.badges AS SELECT * FROM badges

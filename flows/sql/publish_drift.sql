@@ -1,0 +1,1 @@
+CREATE TABLE published.drift AS SELECT * FROM drift

@@ -1,0 +1,1 @@
+CREATE TABLE published.rejected_rows AS SELECT * FROM rejected_rows

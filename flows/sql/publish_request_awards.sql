@@ -1,0 +1,2 @@
+CREATE TABLE published.request_awards AS
+SELECT request_id, award_id, position FROM request_awards

@@ -1,0 +1,1 @@
+CREATE TABLE published.run_badges AS SELECT * FROM run_badges

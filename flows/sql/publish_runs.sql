@@ -1,0 +1,1 @@
+CREATE TABLE published.runs AS SELECT * FROM runs

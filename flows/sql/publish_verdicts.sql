@@ -1,0 +1,1 @@
+CREATE TABLE published.verdicts AS SELECT * FROM verdicts

@@ -1,0 +1,2 @@
+CREATE VIEW open_awards AS
+SELECT * FROM audit WHERE status IN ('planned', 'sent', 'unknown', 'blocked')
