@@ -86,6 +86,7 @@ install_project() { "$$@" --no-deps --no-build-isolation -e .; }
 if [ -n "$$uv" ] && install "$$uv" pip install --quiet --python $(BIN)/python; then
   install_project "$$uv" pip install --quiet --python $(BIN)/python
 else
+  [ -z "$$uv" ] || say "uv can't get the packages (see above), trying pip"
   $(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null
   install $(BIN)/python -m pip install --quiet
   install_project $(BIN)/python -m pip install --quiet

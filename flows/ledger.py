@@ -132,6 +132,10 @@ class Ledger:
                 rows.setdefault(table, []).extend(added)
         self.append({t: self._frame(t, found) for t, found in rows.items()})
 
+    def write_rows(self, table: str, rows: list[Mapping[str, Any]]) -> None:
+        """Write rows of one table in a transaction of their own."""
+        self.append({table: self._frame(table, rows)} if rows else {})
+
     def append(
         self,
         frames: Mapping[str, pl.DataFrame],

@@ -16,10 +16,11 @@ import polars as pl
 
 from flows.capillary import Line
 from flows.settle import read_customer
-from transforms.badges import BadgeFacts, badge_facts, preflight_faults
+from transforms.badges import BadgeFacts, badge_facts
 from transforms.definition import Badge
 from transforms.errors import Fault, PlatformRefused
 from transforms.outcomes import Answer
+from transforms.preflight import preflight_faults
 
 READ_TRIES = 3
 # Customers read before the first awards of a badge are sent.

@@ -55,7 +55,6 @@ class Waits:
 
     resend_after: float
     settle_after: float
-    timeout: float
 
 
 @dataclass

@@ -1,18 +1,25 @@
 """The import definition: what to import, parsed from TOML into frozen models.
 
-Belongs here: every key of the format, its bounds, and the faults of a definition with
-their places. Does not belong here: finding or reading files, and what a rule means
-(`rules`) or a condition may say (`conditions`).
+Belongs here: every key of the format, its type, and how a text becomes a definition.
+Does not belong here: which keys go together (`definition_checks`), where a key stands
+in the text (`definition_places`), finding or reading files (`flows.activity_files`),
+what a rule means (`rules`) or what a condition may say (`conditions`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import tomllib
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from transforms.definition_checks import checked_faults
+from transforms.definition_places import Places, pydantic_faults, unknown_key
+from transforms.errors import DefinitionRefused, Fault
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date"]
 RuleKind = Literal[
@@ -28,6 +35,39 @@ Per = Literal["week", "month", "quarter", "year"]
 Period = Literal["day", "week", "month"]
 DurationUnit = Literal["h", "d", "w", "mo", "y"]
 
+_DURATION = re.compile(r"([0-9]{1,6})(h|d|w|mo|y)")
+
+
+def _as_tuple(value: object) -> object:
+    """Return a TOML array as the tuple that a frozen model holds."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _as_decimal(value: object) -> object:
+    """Return a whole number as a Decimal: TOML writes 0 for 0.0."""
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return Decimal(value) if is_whole else value  # type: ignore[arg-type]
+
+
+def _as_day(value: object) -> object:
+    """Return an ISO day as a date; a TOML date is one already."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value}' is no day: write it as 2024-01-31") from None
+
+
+def _as_duration(value: object) -> object:
+    """Return `36h`, `1d`, `2w`, `3mo` or `1y` as a Duration."""
+    if not isinstance(value, str):
+        return value
+    found = _DURATION.fullmatch(value)
+    if found is None or int(found[1]) == 0:
+        raise ValueError(f"'{value}' is no duration: write 36h, 1d, 2w, 3mo or 1y")
+    return {"count": int(found[1]), "unit": found[2]}
+
 
 class Strict(BaseModel):
     """Unknown keys are errors; a parsed definition never changes."""
@@ -42,21 +82,32 @@ class Duration(Strict):
     unit: DurationUnit
 
 
+Texts = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
+Share = Annotated[Decimal, BeforeValidator(_as_decimal)]
+Day = Annotated[date, BeforeValidator(_as_day)]
+Span = Annotated[Duration, BeforeValidator(_as_duration)]
+
+
 class CsvFormat(Strict):
+    """How a CSV file is written. `quote = ""` means that nothing is quoted."""
+
     delimiter: str = ","
     encoding: str = "utf-8"
     decimal: str = "."
     quote: str = '"'
     header: bool = True
-    nulls: tuple[str, ...] = ("",)
+    nulls: Texts = ("",)
 
 
 class Source(Strict):
-    """One kind of activity file. `columns` maps our names to theirs."""
+    """One kind of activity file. `columns` maps our names to theirs.
+
+    Columns of a CSV without header are named by their position: "1", "2", ….
+    """
 
     name: str = "activity"
-    files: tuple[str, ...]
-    columns: dict[str, str | tuple[str, ...]]
+    files: Texts
+    columns: dict[str, str | Texts]
     constants: dict[str, str] = {}
     types: dict[str, ColumnType] = {}
     timezone: str | None = None
@@ -65,7 +116,7 @@ class Source(Strict):
     format: CsvFormat = CsvFormat()
     amount_decimals: int = 2
     grain: Literal["activity", "line_item"] = "activity"
-    fresh_within: Duration | None = None
+    fresh_within: Span | None = None
     missing_files: Literal["refuse", "keep", "forget"] = "refuse"
 
 
@@ -78,9 +129,9 @@ class Rule(Strict):
     periods: int | None = None
     period: Period | None = None
     since: str | None = None
-    after: Duration | None = None
-    rules: tuple[Rule, ...] = ()
-    within: Duration | None = None
+    after: Span | None = None
+    rules: Annotated[tuple[Rule, ...], BeforeValidator(_as_tuple)] = ()
+    within: Span | None = None
     per: Per | None = None
     where: str | None = None
     source: str | None = None
@@ -97,22 +148,22 @@ class Badge(Strict):
     series: str = ""
     repeat: bool = False
     max_occurrences: int | None = None
-    counted_from: date | None = None
-    counted_until: date | None = None
-    earned_from: date | None = None
-    earned_until: date | None = None
+    counted_from: Day | None = None
+    counted_until: Day | None = None
+    earned_from: Day | None = None
+    earned_until: Day | None = None
     precision: Literal["day", "exact"] = "day"
     before_window: Literal["skip", "window_start"] = "skip"
-    hold: Duration | None = None
-    canary_customer_ids: tuple[int, ...] = ()
+    hold: Span | None = None
+    canary_customer_ids: Annotated[tuple[int, ...], BeforeValidator(_as_tuple)] = ()
     enrolled: bool = False
 
 
 class Quality(Strict):
     """How much may be wrong with the files before the plan is refused."""
 
-    max_rejected_share: Decimal = Decimal("0.01")
-    max_unmapped_share: Decimal = Decimal("0.05")
+    max_rejected_share: Share = Decimal("0.01")
+    max_unmapped_share: Share = Decimal("0.05")
     min_rows: int | None = None
 
 
@@ -122,7 +173,7 @@ class Guards(Strict):
     max_awards: int | None = None
     max_awards_per_customer: int | None = None
     max_calls: int | None = None
-    max_out_of_window_share: Decimal | None = None
+    max_out_of_window_share: Share | None = None
     approve_above: int | None = None
     allow_relative_expiry: bool = False
     allow_rolling_limit: bool = False
@@ -132,7 +183,7 @@ class Guards(Strict):
 class Held(Strict):
     """The brand's own list of badges already earned."""
 
-    files: tuple[str, ...]
+    files: Texts
     columns: dict[str, str]
 
 
@@ -156,3 +207,207 @@ class Definition(Strict):
     def digest(self) -> str:
         """Return the SHA-256 of the text, in hex."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+_NOT_BUILT_TABLES = {
+    "customers": "mapping the files' own identifiers to customer ids",
+    "returns": "matching returns to what they return",
+}
+_HEAD_KEYS = ("name", "description", "owner", "ticket", "timezone")
+_TABLES = ("activity", "badges", "defaults", "quality", "guards", "held")
+_FIELDS = {
+    table: tuple(field for field in model.model_fields if field != "name")
+    for table, model in {
+        "sources": Source,
+        "format": CsvFormat,
+        "badges": Badge,
+        "rule": Rule,
+        "rules": Rule,
+        "quality": Quality,
+        "guards": Guards,
+        "held": Held,
+    }.items()
+}
+
+
+def parse_definition(text: str, *, path: str) -> Definition:
+    """Return the definition that a TOML text holds.
+
+    `path` is the name of the file, for messages. Raises DefinitionRefused with every
+    fault that was found: `column` is the dotted key (`badges.regular.rule.at_least`;
+    the second of several `[[activity]]` is `activity.1`), `row` the line of that key.
+    """
+    data = _toml(text, path=path)
+    places = Places(text=text, path=path)
+    raw, faults = _arranged(data, places)
+    definition: Definition | None = None
+    try:
+        definition = Definition.model_validate({**raw, "path": path, "text": text})
+    except ValidationError as error:
+        faults += pydantic_faults(
+            error, raw, places, inherited=_inherited(data), fields=_FIELDS
+        )
+    # The checks of keys against each other want a definition that is whole; a badge
+    # that can't be parsed must not hide what is wrong with its neighbours.
+    if definition is None:
+        definition = _what_parses(raw, path=path, text=text)
+    if definition is not None:
+        faults += checked_faults(definition, places)
+    if faults:
+        raise DefinitionRefused(*_in_order(faults))
+    if definition is None:  # nothing found wrong, yet nothing parsed: a defect
+        raise AssertionError("a definition was neither parsed nor refused")
+    return definition
+
+
+def _toml(text: str, *, path: str) -> dict[str, Any]:
+    """Return what the TOML says; decimals are exact."""
+    try:
+        return tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column \d+\)", str(error))
+        raise DefinitionRefused(
+            Fault(
+                code="not_toml",
+                message=f"this is not TOML: {error}",
+                file=path,
+                row=int(found[1]) if found else None,
+            )
+        ) from None
+
+
+def _arranged(
+    data: dict[str, Any], places: Places
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Return the file's tables in the shape of the models, and what has no place."""
+    faults = [
+        places.fault("not_built", f"this version has no {what} yet: remove it", (key,))
+        for key, what in _NOT_BUILT_TABLES.items()
+        if key in data
+    ]
+    known = (*_HEAD_KEYS, *_TABLES)
+    faults += [
+        unknown_key((key,), known, places)
+        for key in data
+        if key not in known and key not in _NOT_BUILT_TABLES
+    ]
+    raw = {key: data[key] for key in _HEAD_KEYS if key in data}
+    raw |= {key: data[key] for key in ("quality", "guards", "held") if key in data}
+    raw["sources"] = _sources(data, places, faults)
+    raw["badges"] = _badges(data, places, faults)
+    return raw, faults
+
+
+def _sources(
+    data: dict[str, Any], places: Places, faults: list[Fault]
+) -> tuple[Any, ...]:
+    """Return `[activity]` or the `[[activity]]` as a tuple of tables."""
+    activity = data.get("activity")
+    if isinstance(activity, dict):
+        return (activity,)
+    if not isinstance(activity, list) or not activity:
+        faults.append(
+            places.fault(
+                "missing_key",
+                "no activity: add a table [activity] with files and columns",
+                ("activity",),
+            )
+        )
+        return ()
+    faults += [
+        places.fault(
+            "missing_key",
+            "each of several [[activity]] needs a name of its own",
+            ("activity", index, "name"),
+        )
+        for index, source in enumerate(activity)
+        if isinstance(source, dict) and "name" not in source and len(activity) > 1
+    ]
+    return tuple(activity)
+
+
+def _badges(
+    data: dict[str, Any], places: Places, faults: list[Fault]
+) -> tuple[Any, ...]:
+    """Return the badges as a tuple of tables, `[defaults]` merged under each."""
+    badges = data.get("badges")
+    if not isinstance(badges, dict) or not badges:
+        message = "no badge: add a table [badges.NAME]"
+        faults.append(places.fault("missing_key", message, ("badges",)))
+        return ()
+    defaults = data.get("defaults", {})
+    if not isinstance(defaults, dict):
+        faults.append(places.fault("wrong_type", "must be a table", ("defaults",)))
+        defaults = {}
+    common = tuple(key for key in Badge.model_fields if key != "name")
+    faults += [
+        unknown_key(("defaults", key), common, places)
+        for key in defaults
+        if key not in common
+    ]
+    merged = {key: value for key, value in defaults.items() if key in common}
+    tables: list[Any] = []
+    for name, table in badges.items():
+        if not isinstance(table, dict):
+            message = "must be a table: write [badges.NAME]"
+            faults.append(places.fault("wrong_type", message, ("badges", name)))
+            continue
+        if "name" in table:
+            message = "the name of a badge is the name of its table: remove this key"
+            faults.append(
+                places.fault("unknown_key", message, ("badges", name, "name"))
+            )
+        tables.append({**merged, **table, "name": name})
+    return tuple(tables)
+
+
+def _inherited(data: dict[str, Any]) -> dict[str, frozenset[str]]:
+    """Return, per badge, the keys that it has from `[defaults]` alone."""
+    defaults, badges = data.get("defaults"), data.get("badges")
+    if not isinstance(defaults, dict) or not isinstance(badges, dict):
+        return {}
+    return {
+        name: frozenset(defaults) - frozenset(table)
+        for name, table in badges.items()
+        if isinstance(table, dict)
+    }
+
+
+def _what_parses(raw: dict[str, Any], *, path: str, text: str) -> Definition | None:
+    """Return a definition of the parts that parse, or None when the frame doesn't."""
+    sources = tuple(part for part in raw["sources"] if _parses(Source, part))
+    if len(sources) < len(raw["sources"]):
+        return None  # which columns there are is not known
+    badges = tuple(part for part in raw["badges"] if _parses(Badge, part))
+    rest = {
+        key: raw[key]
+        for key, model in (("quality", Quality), ("guards", Guards), ("held", Held))
+        if key in raw and _parses(model, raw[key])
+    }
+    head = {key: raw[key] for key in _HEAD_KEYS if isinstance(raw.get(key), str)}
+    stand_in = {"name": "unnamed", "timezone": "UTC"}
+    return Definition.model_validate(
+        {
+            **stand_in,
+            **head,
+            **rest,
+            "sources": sources,
+            "badges": badges,
+            "path": path,
+            "text": text,
+        }
+    )
+
+
+def _parses(model: type[Strict], raw: object) -> bool:
+    try:
+        model.model_validate(raw)
+    except ValidationError:
+        return False
+    return True
+
+
+def _in_order(faults: list[Fault]) -> list[Fault]:
+    """Return the faults as the file has them, each once."""
+    unique = {(fault.column, fault.message): fault for fault in faults}
+    return sorted(unique.values(), key=lambda fault: (fault.row or 0))

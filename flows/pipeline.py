@@ -1,0 +1,232 @@
+"""The way of the data, as one table of contents: from definition to audit.
+
+Belongs here: the order of the steps. Does not belong here: any decision (`transforms`),
+any Prefect (the flow files), any screen (`flows.cli`).
+
+One body runs with and without Prefect: `Steps` decides whether a step is a plain call
+or a task. Both give the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from flows.activity_files import (
+    AcceptedFile,
+    accept_file,
+    find_files,
+    read_definition,
+    rejected_rows,
+)
+from flows.audit import known_awards
+from flows.capillary import Platform, utc_now
+from flows.home import Home
+from flows.pacing import Pace
+from flows.planning import (
+    Plan,
+    Selection,
+    made_plan,
+    selected_customers,
+    selected_ids,
+    write_plan,
+)
+from flows.preflight import read_badges
+from flows.runs import Job, Report, Run, Screen, open_run
+from flows.sending import choose_canaries, reserve_plan, send_reserved, settle_earlier
+from flows.settings import Settings
+from transforms.activity import quality_faults
+from transforms.badges import BadgeFacts
+from transforms.definition import Definition
+from transforms.errors import Fault, FilesRefused, NotBuilt, PlanRefused
+
+
+class Steps(Protocol):
+    """Runs one named step of the pipeline."""
+
+    async def __call__(
+        self, name: str, function: Callable[..., Any], *values: Any
+    ) -> Any:
+        """Return what the function returns, awaited if it is a coroutine."""
+
+
+async def plainly(name: str, function: Callable[..., Any], *values: Any) -> Any:
+    """Run a step as a plain call."""
+    del name
+    result = function(*values)
+    return await result if isinstance(result, Awaitable) else result
+
+
+@dataclass
+class Work:
+    """What the steps of a run or a plan work with."""
+
+    job: Job
+    settings: Settings
+    home: Home
+    screen: Screen = field(default_factory=Screen)
+    steps: Steps = plainly
+
+
+async def import_badges(work: Work) -> Report:
+    """Read, qualify, award, reserve, send, settle, publish; return the run's report.
+
+    A refusal before the first earnBulk call is raised, after it has been recorded.
+    """
+    steps, job = work.steps, work.job
+    definition = await steps("read definition", read_definition, job.definition)
+    with open_run(
+        job, work.settings, work.home, definition, kind="import", screen=work.screen
+    ) as run:
+        await steps("settle earlier runs", settle_earlier, run)
+        facts = await steps("read badges", preflight, work, run.platform, definition)
+        run.record_badges(facts)
+        files = await accept(work, definition)
+        plan = await steps("plan", plan_for, work, definition, files, facts, run)
+        run.record_plan(plan)
+        refuse_or_confirm(work, plan)
+        canaries = await steps("choose canaries", choose_canaries, run, plan)
+        await refuse_changed_badges(work, run, facts)
+        await steps("reserve", reserve_plan, run, plan, canaries)
+        await steps("send and settle", send_reserved, run, canaries)
+    return run.report
+
+
+async def plan_badges(work: Work) -> tuple[Plan, Path]:
+    """Say what a run would do, and write it down for review; nothing is sent."""
+    steps = work.steps
+    definition = await steps("read definition", read_definition, work.job.definition)
+    pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
+    platform = Platform(work.settings, pace)
+    facts = await steps("read badges", preflight, work, platform, definition)
+    files = await accept(work, definition)
+    plan = await steps("plan", plan_for, work, definition, files, facts, None)
+    folder = work.home.plans / f"{utc_now():%Y%m%dT%H%M%S}-{plan.digest[:8]}"
+    write_plan(plan, folder, rejected_rows(files))
+    return plan, folder
+
+
+async def preflight(
+    work: Work, platform: Platform, definition: Definition
+) -> Mapping[str, BadgeFacts]:
+    """Read every badge of the definition; refuse what can't be awarded."""
+    work.screen.stage("reading the badges", None)
+    as_of = work.job.as_of or utc_now()
+    async with platform.line() as line:
+        return await read_badges(line, definition.badges, as_of=as_of)
+
+
+async def refuse_changed_badges(
+    work: Work, run: Run, facts: Mapping[str, BadgeFacts]
+) -> None:
+    """Read the badges again before anything is reserved: the plan stands on them."""
+    again = await preflight(work, run.platform, run.definition)
+    moved = [name for name, one in facts.items() if again[name].digest != one.digest]
+    if moved:
+        raise PlanRefused(
+            *(
+                Fault(
+                    code="badge_changed",
+                    message="the badge was changed on the platform while the plan was "
+                    "made: run again",
+                    column=f"badges.{name}",
+                )
+                for name in moved
+            )
+        )
+
+
+async def accept(work: Work, definition: Definition) -> list[AcceptedFile]:
+    """Accept every activity file; refuse when too much of them is bad."""
+    found = await work.steps("find files", find_files, definition)
+    work.screen.stage("accepting activity files", len(found))
+    files: list[AcceptedFile] = []
+    for file in found:
+        files.append(
+            await work.steps("accept", accept_file, file, definition, work.home.accepted)
+        )
+        work.screen.advance(len(files))
+    if faults := quality_faults(files, definition.quality):
+        raise FilesRefused(*faults)
+    return files
+
+
+def plan_for(
+    work: Work,
+    definition: Definition,
+    files: list[AcceptedFile],
+    facts: Mapping[str, BadgeFacts],
+    run: Run | None,
+) -> Plan:
+    """Qualify and award, against the ledger of a run, or against the audit."""
+    work.screen.stage("qualifying and awarding", len(definition.badges))
+    done: list[str] = []
+
+    def known(badge_meta_id: str, series: str) -> pl.DataFrame:
+        if run is not None:
+            return run.known_awards(badge_meta_id, series)
+        return known_awards(work.home.audit, badge_meta_id, series)
+
+    def one_more(badge: str) -> None:
+        work.screen.advance(len(done))
+        done.append(badge)
+
+    return made_plan(
+        definition,
+        files,
+        facts,
+        selection(work.job, definition, run.as_of if run else utc_now()),
+        known_awards=known,
+        target=work.settings.target,
+        batch_size=work.settings.capillary_batch_size,
+        requests_per_minute=work.settings.capillary_requests_per_minute,
+        on_badge=one_more,
+    )
+
+
+def selection(job: Job, definition: Definition, now: Any) -> Selection:
+    """Return what is asked for, its selection files read; refuse unknown badges."""
+    known = {badge.name for badge in definition.badges}
+    if strangers := sorted(set(job.badges) - known):
+        raise PlanRefused.of(
+            "badge_not_defined",
+            f"{', '.join(strangers)}: the definition has {', '.join(sorted(known))}",
+            file=definition.path,
+        )
+    return Selection(
+        as_of=job.as_of or now,
+        earned_from=job.earned_from,
+        earned_until=job.earned_until,
+        badges=job.badges,
+        customer_ids=selected_customers(job.customers_file)
+        if job.customers_file
+        else None,
+        award_ids=frozenset(selected_ids(job.awards_file, "award_id"))
+        if job.awards_file
+        else None,
+    )
+
+
+def refuse_or_confirm(work: Work, plan: Plan) -> None:
+    """Refuse what a guard refuses, and a plan that nobody said yes to."""
+    if plan.refused_by:
+        raise PlanRefused(*plan.refused_by)
+    if plan.wants_approval:
+        raise NotBuilt.of(
+            "approval_not_built",
+            f"{plan.planned.height:,} awards want an approval (approve_above), and this "
+            "version has no `approve` and `apply` yet: look at `retrobadge plan`, then "
+            "raise the guard",
+            column="guards.approve_above",
+        )
+    if plan.planned.is_empty() or work.job.is_confirmed or work.screen.confirm(plan):
+        return
+    raise PlanRefused.of(
+        "not_confirmed",
+        f"nobody said yes to {plan.planned.height:,} awards: look at `retrobadge plan`, "
+        "then run with --yes",
+    )

@@ -1,0 +1,444 @@
+"""One run's place in the ledger: opened under the lock, its counts, books and report.
+
+Belongs here: the run's row, what every wall counted, the balance, publishing and the
+backup at its end. Does not belong here: the steps of a run (`flows.pipeline`).
+"""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import orjson
+import polars as pl
+
+from flows.activity_files import AcceptedFile, rejected_rows
+from flows.audit import Publisher
+from flows.backups import back_up, check_ledger
+from flows.capillary import Platform, utc_now
+from flows.home import Home
+from flows.ledger import Ledger, open_ledger
+from flows.pacing import Pace
+from flows.planning import Plan
+from flows.settings import Settings
+from transforms.awards import PlanResult
+from transforms.badges import BadgeFacts
+from transforms.books import (
+    AnswerCounts,
+    BadgeCounts,
+    Books,
+    FileCounts,
+    LedgerCounts,
+    balance,
+)
+from transforms.definition import Badge, Definition
+from transforms.errors import Fault, NotRecorded, Refused, RetrobadgeError, Unbalanced
+
+_OPEN = ("failed", "blocked", "unknown")
+_VERSIONED = ("retrobadge", "polars", "pandera", "duckdb", "httpx", "prefect")
+
+
+class Screen:
+    """What a run shows while it goes on; this one shows nothing."""
+
+    def stage(self, text: str, total: int | None) -> None:
+        """Say which stage begins, and how many things it has to do."""
+
+    def advance(self, done: int) -> None:
+        """Say how many of the stage's things are done."""
+
+    def wait(self, until: datetime) -> None:
+        """Say that nothing can be done until then."""
+
+    def confirm(self, plan: Plan) -> bool:
+        """Ask whether the plan is to be sent."""
+        del plan
+        return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What one run is asked for. Days are local to the definition."""
+
+    definition: Path
+    earned_from: date | None = None
+    earned_until: date | None = None
+    badges: tuple[str, ...] = ()
+    customers_file: Path | None = None
+    awards_file: Path | None = None
+    as_of: datetime | None = None
+    stop_at: datetime | None = None
+    is_confirmed: bool = False
+    trigger: str = "command"
+    wait_seconds: float = 0.0
+
+
+@dataclass
+class Report:
+    """What a run reports: `--json` prints it, and the exit status follows from it."""
+
+    run_id: str
+    status: str
+    counts: Mapping[str, int]
+    statuses: Mapping[str, int]
+    waiting: int
+    is_balanced: bool
+    open_awards: int = 0
+    left_planned: int = 0
+    stopped_by: str | None = None
+    stopped_badges: Mapping[str, str] = field(default_factory=dict)
+    errors: Sequence[Fault] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """Return 5 before 4 before 3 before 0."""
+        if not self.is_balanced:
+            return 5
+        if self.stopped_by or self.left_planned:
+            return 4
+        return 3 if self.open_awards else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object that `run --json` prints."""
+        told = {
+            "run_id": self.run_id,
+            "status": self.status,
+            **self.counts,
+            "statuses": dict(self.statuses),
+            "waiting": self.waiting,
+            "balanced": self.is_balanced,
+            "stopped_by": self.stopped_by,
+            "stopped_badges": dict(self.stopped_badges),
+        }
+        if self.errors:
+            told["errors"] = [fault.as_json() for fault in self.errors]
+        return told
+
+
+@dataclass
+class Run:
+    """An open run: it holds the home's lock and the ledger until it ends."""
+
+    run_id: str
+    job: Job
+    settings: Settings
+    home: Home
+    ledger: Ledger
+    platform: Platform
+    screen: Screen
+    as_of: datetime
+    definition: Definition
+    publisher: Publisher
+    files: Sequence[AcceptedFile] = ()
+    plan: Plan | None = None
+    is_reserved: bool = False
+    requests: int = 0
+    withdrawn: int = 0
+    settled_early: set[str] = field(default_factory=set)
+    stopped_by: str | None = None
+    stopped_badges: dict[str, str] = field(default_factory=dict)
+    failure: RetrobadgeError | None = None
+    report: Report = field(init=False)
+
+    @property
+    def timeout(self) -> float:
+        """Return how long a call may take, in seconds."""
+        return self.settings.capillary_timeout_seconds
+
+    def bind(self) -> None:
+        """Bind the home to the platform of the settings, or refuse another one."""
+        self.ledger.bind(self.settings.target)
+
+    def is_first(self, badge: Badge) -> bool:
+        """Tell whether the ledger has sent nothing of this badge yet."""
+        values = {"badge_meta_id": badge.badge_meta_id}
+        return bool(self.ledger.read("sent_before", **values).item() == 0)
+
+    def known_awards(self, badge_meta_id: str, series: str) -> pl.DataFrame:
+        """Return what the ledger has of one badge and series."""
+        values = {"badge_meta_id": badge_meta_id, "series": series}
+        return self.ledger.read("known_awards", **values)
+
+    def record_badges(self, facts: Mapping[str, BadgeFacts]) -> None:
+        """Record the platform's badges as they were read."""
+        now = utc_now()
+        rows = [
+            {
+                "run_id": self.run_id,
+                "badge": name,
+                "badge_meta_id": one.badge_meta_id,
+                "badge_name": one.name,
+                "earn_type": one.earn_type,
+                "status": one.status,
+                "is_active": one.is_active,
+                "starts_at": one.starts_at,
+                "expires_at": one.expires_at,
+                "earned_expiry": one.expiry_text or one.earned_expiry,
+                "owners": ", ".join(one.owners),
+                "claims": ", ".join(f"{c.owner_type}/{c.reference_id}" for c in one.claims),
+                "raw": one.raw,
+                "read_at": now,
+            }
+            for name, one in facts.items()
+        ]
+        self.ledger.write_rows("badges", rows)
+
+    def record_plan(self, plan: Plan) -> None:
+        """Record the files, rejected rows, counts per badge and drift of a plan."""
+        self.plan, self.files = plan, plan.files
+        known = self.ledger.read("files_with_rejected_rows")
+        recorded = set(known.iter_rows())
+        fresh = [f for f in plan.files if (f.path, f.fingerprint) not in recorded]
+        self.ledger.append(
+            {
+                "source_files": pl.DataFrame(
+                    [
+                        {"run_id": self.run_id, **_file_row(plan, file)}
+                        for file in plan.files
+                    ],
+                    infer_schema_length=None,
+                ),
+                "rejected_rows": rejected_rows(fresh).select(
+                    pl.lit(self.run_id).alias("run_id"), pl.all()
+                ),
+                "run_badges": pl.DataFrame(
+                    [
+                        {"run_id": self.run_id, **_badge_row(badge, counts)}
+                        for badge, counts in plan.results.items()
+                    ]
+                ),
+                "drift": plan.drift.select(
+                    "award_id",
+                    pl.lit(self.run_id).alias("found_run_id"),
+                    "kind",
+                    "was",
+                    "would_be",
+                ),
+            }
+        )
+
+    def books(self) -> Books:
+        """Return what every wall of this run counted."""
+        statuses = dict(self.ledger.read("status_counts", run_id=self.run_id).iter_rows())
+        withdrawn = statuses.pop("withdrawn", 0)
+        doubled = self.ledger.read("doubled_earned_ids")
+        plan = self.plan
+        return Books(
+            files=tuple(_file_counts(plan, file) for file in self.files) if plan else (),
+            badges=tuple(_badge_counts(b, c) for b, c in plan.results.items())
+            if plan
+            else (),
+            ledger=LedgerCounts(statuses=statuses, withdrawn=withdrawn)
+            if self.is_reserved
+            else None,
+            answers=tuple(
+                AnswerCounts(
+                    request_id=row["request_id"],
+                    customers=row["customers"],
+                    listed_well=row["customers_listed_well"],
+                    listed_failed=row["customers_listed_failed"],
+                    missing=row["customers_missing"],
+                )
+                for row in self.ledger.read("answer_books", run_id=self.run_id).iter_rows(
+                    named=True
+                )
+            ),
+            doubled_earned_ids=tuple(doubled["earned_badge_id"]),
+        )
+
+    def made_report(self) -> Report:
+        """Return what the run reports, from counts taken now."""
+        books = self.books()
+        faults = balance(books)
+        statuses = dict(books.ledger.statuses) if books.ledger else {}
+        ours, waiting, left = self._open()
+        report = Report(
+            run_id=self.run_id,
+            status="finished",
+            counts={
+                **books.totals(),
+                "awards_held": self.plan.count(PlanResult.HELD) if self.plan else 0,
+                "requests": self.requests,
+                "calls": self.platform.count.calls,
+                "earn_calls": self.platform.count.earn_calls,
+            },
+            statuses=statuses,
+            waiting=waiting,
+            is_balanced=not faults,
+            open_awards=ours,
+            left_planned=left,
+            stopped_by=self.stopped_by,
+            stopped_badges=self.stopped_badges,
+            errors=faults,
+        )
+        names = {5: "unbalanced", 4: "stopped", 3: "finished_open", 0: "finished"}
+        report.status = names[report.exit_status]
+        if self.failure is not None:
+            report.errors = self.failure.faults
+            is_refused = isinstance(self.failure, Refused)
+            report.status = "refused" if is_refused else "stopped"
+        return report
+
+    def _open(self) -> tuple[int, int, int]:
+        """Count open awards of this run, those waiting of earlier ones, and planned."""
+        ours = waiting = left = 0
+        rows = self.ledger.read("open_counts", run_id=self.run_id).iter_rows(named=True)
+        for row in rows:
+            if row["status"] in {"planned", "sent"}:
+                left += row["awards"]
+            elif row["is_of_run"]:
+                ours += row["awards"]
+            elif row["status"] in {"blocked", "unknown"}:
+                waiting += row["awards"]
+        return ours, waiting, left
+
+
+@contextmanager
+def open_run(
+    job: Job, settings: Settings, home: Home, definition: Definition, *, kind: str, screen: Screen
+) -> Iterator[Run]:
+    """Open a run under the home's lock; record its end, whatever it is."""
+    with home.lock(wait_seconds=job.wait_seconds, holder=f"{kind} {definition.name}"):
+        now = utc_now()
+        check_ledger(home)
+        ledger = open_ledger(home.ledger, now=now)
+        try:
+            run = Run(
+                run_id=_run_id(now),
+                job=job,
+                settings=settings,
+                home=home,
+                ledger=ledger,
+                platform=Platform(settings, Pace(home.pace, settings.capillary_requests_per_minute)),
+                screen=screen,
+                as_of=job.as_of or now,
+                definition=definition,
+                publisher=Publisher(ledger, home.audit),
+            )
+            before = ledger.sequence()
+            _begin(run, kind, now)
+            try:
+                yield run
+            except RetrobadgeError as failure:
+                run.failure = failure
+                raise
+            except BaseException as failure:
+                run.stopped_by = run.stopped_by or type(failure).__name__
+                raise
+            finally:
+                _end(run, has_changed=ledger.sequence() != before)
+        finally:
+            ledger.close()
+
+
+def _run_id(now: datetime) -> str:
+    """Return an id that sorts by time and that no other run has."""
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _begin(run: Run, kind: str, now: datetime) -> None:
+    definition = run.definition
+    versions = {name: _version(name) for name in _VERSIONED}
+    run.ledger.write_rows(
+        "runs",
+        [
+            {
+                "run_id": run.run_id,
+                "kind": kind,
+                "trigger": run.job.trigger,
+                "status": "running",
+                "started_at": now,
+                "as_of": run.as_of,
+                "import_name": definition.name,
+                "definition_text": definition.text,
+                "definition_digest": definition.digest,
+                "target": run.settings.target,
+                "versions": orjson.dumps(
+                    {**versions, "python": platform.python_version()}
+                ).decode(),
+            }
+        ],
+    )
+    run.publisher.publish(now)
+
+
+def _version(name: str) -> str:
+    return version(name)
+
+
+def _end(run: Run, *, has_changed: bool) -> None:
+    """Record the run's end, publish the audit, back the ledger up."""
+    run.report = report = run.made_report()
+    run.ledger.update_run(
+        run.run_id,
+        {
+            "status": report.status,
+            "ended_at": utc_now(),
+            "plan_digest": run.plan.digest if run.plan else None,
+            **{k: v for k, v in report.counts.items()},
+            "rows_read_now": sum(f.rows_read for f in run.files if f.is_read_now),
+            "awards_withdrawn": 0,
+            "waiting": report.waiting,
+            "balanced": report.is_balanced,
+            "message": "; ".join(str(f) for f in report.errors) or run.stopped_by,
+        },
+    )
+    try:
+        run.publisher.publish(utc_now())
+        if has_changed:
+            back_up(run.ledger, run.home.backups, utc_now())
+    except (OSError, duckdb.Error) as error:
+        raise NotRecorded.of(
+            "audit_not_published",
+            f"the ledger is complete, the audit could not be published ({error}): mend "
+            "it and run again",
+            file=str(run.home.audit),
+        ) from error
+    if not report.is_balanced and run.failure is None:
+        raise Unbalanced(*report.errors)
+
+
+def _file_row(plan: Plan, file: AcceptedFile) -> dict[str, Any]:
+    return {
+        "source": file.source,
+        "path": file.path,
+        "fingerprint": file.fingerprint,
+        "read_now": file.is_read_now,
+        "rows_read": file.rows_read,
+        "rows_accepted": file.rows_accepted,
+        "rows_anonymous": file.rows_anonymous,
+        "rows_unmapped": file.rows_unmapped,
+        "rows_excluded": file.rows_excluded,
+        "rows_rejected": file.rows_rejected,
+        "rows_duplicate": file.rows_duplicate,
+        "rows_superseded": plan.rows_superseded.get(file.file_order, 0),
+        "rows_current": plan.rows_current.get(file.file_order, 0),
+    }
+
+
+def _file_counts(plan: Plan, file: AcceptedFile) -> FileCounts:
+    row = _file_row(plan, file)
+    named = {
+        name.removeprefix("rows_"): count
+        for name, count in row.items()
+        if name.startswith("rows_")
+    }
+    return FileCounts(source=file.source, path=file.path, **named)
+
+
+def _badge_row(badge: str, counts: Mapping[str, int]) -> dict[str, Any]:
+    return {"badge": badge, "qualified": counts["qualified"], **{
+        str(result): counts[str(result)] for result in PlanResult
+    }}
+
+
+def _badge_counts(badge: str, counts: Mapping[str, int]) -> BadgeCounts:
+    return BadgeCounts(**_badge_row(badge, counts))

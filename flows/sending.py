@@ -1,0 +1,256 @@
+"""Carries a plan out: reserves it, and lets the senders work until nothing is left.
+
+Belongs here: what stands between a plan and the senders: canaries chosen, requests cut,
+verdicts loaded, Ctrl-C and `--stop-at` heard, the audit published meanwhile. Does not
+belong here: what a sender does (`flows.dispatch`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from flows import reserve
+from flows.canary import Canaries
+from flows.capillary import utc_now
+from flows.dispatch import Dispatch, Progress
+from flows.planning import Plan
+from flows.preflight import FirstAwards, first_awards
+from flows.recorder import Recorder
+from flows.runs import Run
+from flows.settle import Settling, Waits
+from flows.tracking import Rows, Tracked
+from transforms.batches import cut_requests
+from transforms.definition import Badge
+from transforms.errors import NotRecorded
+from transforms.evidence import Verdict
+
+# A canary is looked for so long at most.
+CANARY_SECONDS = 60.0
+# Bytes that one reserved award takes in the ledger until it is settled, estimated.
+BYTES_AN_AWARD = 1_000
+
+
+async def settle_earlier(run: Run) -> None:
+    """Withdraw what was never sent, and settle what no longer has to rest."""
+    run.withdrawn = reserve.withdraw_never_sent(run.ledger, run.run_id, utc_now())
+    left = reserve.unsettled(run.ledger, timeout=run.timeout)
+    if not left:
+        return
+    run.bind()
+    async with Recorder(run.ledger) as recorder:
+        settling = _settling(run, recorder)
+        rested = [t for t in left if settling.rest_until(t) <= utc_now()]
+        run.settled_early = {t.request.request_id for t in rested}
+        if rested:
+            run.screen.stage("settling earlier requests", None)
+            await _sent(run, settling, {}, [], rested)
+
+
+async def choose_canaries(run: Run, plan: Plan) -> dict[str, FirstAwards]:
+    """Return the canary of each badge that needs one, by badge name.
+
+    A badge needs one unless an earlier canary's verdict still holds.
+    """
+    chosen: dict[str, FirstAwards] = {}
+    verdicts = _verdicts(run)
+    now = utc_now()
+    async with run.platform.line() as line:
+        for badge, awards in _by_badge(plan):
+            verdict = verdicts.get(badge.badge_meta_id)
+            needs_canary = run.settings.capillary_canary and not (
+                verdict and verdict.holds_at(now)
+            )
+            is_first = run.is_first(badge)
+            if not needs_canary and not is_first:
+                continue
+            run.screen.stage(f"reading customers before {badge.name}", None)
+            first = await first_awards(line, badge, awards, is_first=is_first)
+            if needs_canary:
+                chosen[badge.name] = first
+    return chosen
+
+
+def _by_badge(plan: Plan) -> Iterator[tuple[Badge, pl.DataFrame]]:
+    planned = plan.planned
+    for badge in plan.definition.badges:
+        awards = planned.filter(pl.col("badge") == badge.name)
+        if not awards.is_empty():
+            yield badge, awards
+
+
+def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None:
+    """Write the plan's awards and requests in one transaction, before anything is sent."""
+    _refuse_without_room(run, plan.awards.height)
+    requests, request_awards = cut_requests(
+        plan.planned,
+        batch_size=run.settings.capillary_batch_size,
+        canaries=[first.canary_award_id for first in canaries.values()],
+    )
+    run.bind()
+    wanted = reserve.Reservation(plan.awards, requests, request_awards)
+    reserve.reserve(run.ledger, run.run_id, wanted, utc_now())
+    run.requests = requests.height
+
+
+def _refuse_without_room(run: Run, awards: int) -> None:
+    needed = 3 * awards * BYTES_AN_AWARD
+    free = shutil.disk_usage(run.home.path).free
+    if free < needed:
+        raise NotRecorded.of(
+            "disk_full",
+            f"recording {awards:,} awards may need {needed // 10**6:,} MB and "
+            f"{free // 10**6:,} MB are free: make room; nothing was sent",
+            file=str(run.home.path),
+        )
+
+
+async def send_reserved(run: Run, canaries: dict[str, FirstAwards] | None = None) -> None:
+    """Send all that is reserved, settle what is not settled, and wait for what rests."""
+    waiting = reserve.planned(run.ledger, timeout=run.timeout)
+    left = [
+        tracked
+        for tracked in reserve.unsettled(run.ledger, timeout=run.timeout)
+        if tracked.request.request_id not in run.settled_early
+    ]
+    if not waiting and not left:
+        return
+    counts = {
+        (plan_badge_id(run, name), first.customer_id): first.count_before
+        for name, first in (canaries or {}).items()
+    }
+    async with Recorder(run.ledger) as recorder:
+        await _sent(run, _settling(run, recorder), counts, waiting, left)
+
+
+def plan_badge_id(run: Run, name: str) -> str:
+    """Return the platform's id of a badge of the run's definition."""
+    return next(b.badge_meta_id for b in run.definition.badges if b.name == name)
+
+
+def _settling(run: Run, recorder: Recorder) -> Settling:
+    settings = run.settings
+    return Settling(
+        ledger=run.ledger,
+        recorder=recorder,
+        rows=Rows(run.run_id),
+        waits=Waits(
+            resend_after=settings.capillary_resend_after_seconds,
+            settle_after=settings.capillary_settle_after_seconds,
+        ),
+        verdicts=_verdicts(run) if settings.capillary_canary else {},
+    )
+
+
+def _verdicts(run: Run) -> dict[str, Verdict]:
+    rows = run.ledger.read("newest_verdicts").iter_rows(named=True)
+    return {row["badge_meta_id"]: Verdict(**row) for row in rows}
+
+
+async def _sent(
+    run: Run,
+    settling: Settling,
+    counts_before: dict[tuple[str, int], int],
+    waiting: Sequence[Tracked],
+    left: Sequence[Tracked],
+) -> None:
+    """Let the senders work; hear Ctrl-C and the hour to stop; publish meanwhile."""
+    canaries = Canaries(
+        settling,
+        seconds=min(CANARY_SECONDS, settling.waits.resend_after),
+        is_on=run.settings.capillary_canary,
+        counts_before=counts_before,
+    )
+    dispatch = Dispatch(
+        platform=run.platform,
+        settling=settling,
+        canaries=canaries,
+        senders=run.settings.capillary_max_in_flight,
+        doubly_awarded=_several(run),
+        on_progress=lambda progress: _shown(run, progress),
+    )
+    run.screen.stage("sending", sum(len(t.awards) for t in [*waiting, *left]))
+    publishing = asyncio.create_task(_publish_meanwhile(run))
+    try:
+        with _interrupts(dispatch), _stop_at(dispatch, run.job.stop_at):
+            await dispatch.run(waiting, left)
+    finally:
+        publishing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await publishing
+        run.stopped_by = run.stopped_by or dispatch.agenda.stopped_by
+        run.stopped_badges |= dispatch.stopped_badges
+
+
+def _several(run: Run) -> dict[str, frozenset[int]]:
+    """Return, per badge, the customers who have more than one live award of it."""
+    found: dict[str, set[int]] = defaultdict(set)
+    for badge_meta_id, customer_id in run.ledger.read("several_awards").iter_rows():
+        found[badge_meta_id].add(customer_id)
+    return {badge: frozenset(customers) for badge, customers in found.items()}
+
+
+def _shown(run: Run, progress: Progress) -> None:
+    run.screen.advance(progress.done)
+    if progress.waiting_until is not None:
+        run.screen.wait(progress.waiting_until)
+
+
+async def _publish_meanwhile(run: Run) -> None:
+    """Publish the audit as often as 5 % of the time allows; failing stops nothing."""
+    while True:
+        with contextlib.suppress(OSError, duckdb.Error):
+            await asyncio.to_thread(run.publisher.publish_if_due, utc_now())
+        await asyncio.sleep(1)
+
+
+@contextlib.contextmanager
+def _interrupts(dispatch: Dispatch) -> Iterator[None]:
+    """Hear Ctrl-C: once finishes what is in flight, twice stops at once."""
+    loop = asyncio.get_running_loop()
+    pending: set[asyncio.Task[Any]] = set()
+    sender = asyncio.current_task()
+
+    def interrupted() -> None:
+        if pending and sender is not None:
+            sender.cancel()
+        pending.add(loop.create_task(dispatch.stop("interrupted")))
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, interrupted)
+        loop.add_signal_handler(signal.SIGTERM, interrupted)
+    except (RuntimeError, ValueError, NotImplementedError):
+        yield  # not the main thread: whoever owns it hears the signal
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _stop_at(dispatch: Dispatch, stop_at: datetime | None) -> Iterator[None]:
+    """Stop sending at the hour that was asked for."""
+    if stop_at is None:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    pending: set[asyncio.Task[Any]] = set()
+    wait = max((stop_at - utc_now()).total_seconds(), 0.0)
+    timer = loop.call_later(
+        wait, lambda: pending.add(loop.create_task(dispatch.stop("--stop-at")))
+    )
+    try:
+        yield
+    finally:
+        timer.cancel()

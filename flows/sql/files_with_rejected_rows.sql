@@ -1,0 +1,2 @@
+-- Files whose rejected rows an earlier run recorded.
+SELECT DISTINCT path, fingerprint FROM source_files
