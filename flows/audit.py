@@ -143,6 +143,11 @@ def queried(path: Path, query: str) -> pl.DataFrame:
         connection.close()
 
 
+def listed_runs(path: Path) -> pl.DataFrame:
+    """Return the runs of a home, newest first."""
+    return queried(path, sql("listed_runs"))
+
+
 def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
     """Return what the audit knows of one badge and series, as the ledger would."""
     if not path.exists():

@@ -48,7 +48,7 @@ def env_lines(path: Path | None) -> tuple[Lines, list[Fault]]:
 
 
 def _row(line: Binding) -> int:
-    """Return the row of the name: the parser counts blank lines before it as its own."""
+    """Return the row of the name: to the parser blank lines before it belong to it."""
     written = line.original.string
     blank = written[: len(written) - len(written.lstrip())]
     return line.original.line + blank.count("\n")

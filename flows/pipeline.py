@@ -96,6 +96,19 @@ async def import_badges(work: Work) -> Report:
     return run.report
 
 
+async def resume_badges(work: Work) -> Report:
+    """Settle, and send what earlier runs reserved, byte for byte as it was reserved.
+
+    No definition is read: a request row holds all that sending it needs.
+    """
+    with open_run(
+        work.job, work.settings, work.home, None, kind="resume", screen=work.screen
+    ) as run:
+        run.bind()
+        await work.steps("send and settle", send_reserved, run)
+    return run.report
+
+
 async def plan_badges(work: Work) -> tuple[Plan, Path]:
     """Say what a run would do, and write it down for review; nothing is sent."""
     steps = work.steps
@@ -124,6 +137,8 @@ async def refuse_changed_badges(
     work: Work, run: Run, facts: Mapping[str, BadgeFacts]
 ) -> None:
     """Read the badges again before anything is reserved: the plan stands on them."""
+    if run.definition is None:
+        return
     again = await preflight(work, run.platform, run.definition)
     moved = [name for name, one in facts.items() if again[name].digest != one.digest]
     if moved:

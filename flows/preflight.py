@@ -100,6 +100,7 @@ class FirstAwards:
     `canary_award_id` is the award to be sent alone; `count_before` its customer's earns.
     """
 
+    badge_meta_id: str
     canary_award_id: str
     customer_id: int
     count_before: int
@@ -122,7 +123,9 @@ async def first_awards(
     for row in pl.concat([named, lowest]).iter_rows(named=True):
         reading = await read_customer(line, row["customer_id"], badge.badge_meta_id)
         count = 0 if reading is None or reading.is_empty else reading.earn_count or 1
-        choice = FirstAwards(row["award_id"], row["customer_id"], count)
+        choice = FirstAwards(
+            badge.badge_meta_id, row["award_id"], row["customer_id"], count
+        )
         if reading is not None and reading.is_empty:
             return choice
         best = best or choice

@@ -68,7 +68,7 @@ class Screen:
 class Job:
     """What one run is asked for. Days are local to the definition."""
 
-    definition: Path
+    definition: Path = Path()
     earned_from: date | None = None
     earned_until: date | None = None
     badges: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Job:
 class Report:
     """What a run reports: `--json` prints it, and the exit status follows from it."""
 
-    run_id: str
+    run_id: str | None
     status: str
     counts: Mapping[str, int]
     statuses: Mapping[str, int]
@@ -135,7 +135,7 @@ class Run:
     platform: Platform
     screen: Screen
     as_of: datetime
-    definition: Definition
+    definition: Definition | None
     publisher: Publisher
     files: Sequence[AcceptedFile] = ()
     plan: Plan | None = None
@@ -301,12 +301,40 @@ class Run:
         return ours, waiting, left
 
 
+def refused_report(error: RetrobadgeError) -> Report:
+    """Return what a run that was refused reports; all counts nought if none began."""
+    if isinstance(error.report, Report):
+        return error.report
+    return Report(
+        run_id=None,
+        status="refused" if isinstance(error, Refused) else "stopped",
+        counts={
+            **Books().totals(),
+            "awards_held": 0,
+            "requests": 0,
+            "calls": 0,
+            "earn_calls": 0,
+        },
+        statuses={},
+        waiting=0,
+        is_balanced=True,
+        errors=error.faults,
+    )
+
+
 @contextmanager
 def open_run(
-    job: Job, settings: Settings, home: Home, definition: Definition, *, kind: str, screen: Screen
+    job: Job,
+    settings: Settings,
+    home: Home,
+    definition: Definition | None,
+    *,
+    kind: str,
+    screen: Screen,
 ) -> Iterator[Run]:
     """Open a run under the home's lock; record its end, whatever it is."""
-    with home.lock(wait_seconds=job.wait_seconds, holder=f"{kind} {definition.name}"):
+    holder = f"{kind} {definition.name}" if definition else kind
+    with home.lock(wait_seconds=job.wait_seconds, holder=holder):
         now = utc_now()
         check_ledger(home)
         ledger = open_ledger(home.ledger, now=now)
@@ -329,12 +357,14 @@ def open_run(
                 yield run
             except RetrobadgeError as failure:
                 run.failure = failure
+                _end(run, has_changed=ledger.sequence() != before)
+                failure.report = run.report
                 raise
             except BaseException as failure:
                 run.stopped_by = run.stopped_by or type(failure).__name__
-                raise
-            finally:
                 _end(run, has_changed=ledger.sequence() != before)
+                raise
+            _end(run, has_changed=ledger.sequence() != before)
         finally:
             ledger.close()
 
@@ -357,9 +387,9 @@ def _begin(run: Run, kind: str, now: datetime) -> None:
                 "status": "running",
                 "started_at": now,
                 "as_of": run.as_of,
-                "import_name": definition.name,
-                "definition_text": definition.text,
-                "definition_digest": definition.digest,
+                "import_name": definition.name if definition else None,
+                "definition_text": definition.text if definition else None,
+                "definition_digest": definition.digest if definition else None,
                 "target": run.settings.target,
                 "versions": orjson.dumps(
                     {**versions, "python": platform.python_version()}

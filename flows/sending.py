@@ -104,13 +104,13 @@ def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None
 
 def _refuse_without_room(run: Run, awards: int) -> None:
     needed = 3 * awards * BYTES_AN_AWARD
-    free = shutil.disk_usage(run.home.path).free
+    free = shutil.disk_usage(run.home.root).free
     if free < needed:
         raise NotRecorded.of(
             "disk_full",
             f"recording {awards:,} awards may need {needed // 10**6:,} MB and "
             f"{free // 10**6:,} MB are free: make room; nothing was sent",
-            file=str(run.home.path),
+            file=str(run.home.root),
         )
 
 
@@ -125,16 +125,11 @@ async def send_reserved(run: Run, canaries: dict[str, FirstAwards] | None = None
     if not waiting and not left:
         return
     counts = {
-        (plan_badge_id(run, name), first.customer_id): first.count_before
-        for name, first in (canaries or {}).items()
+        (first.badge_meta_id, first.customer_id): first.count_before
+        for first in (canaries or {}).values()
     }
     async with Recorder(run.ledger) as recorder:
         await _sent(run, _settling(run, recorder), counts, waiting, left)
-
-
-def plan_badge_id(run: Run, name: str) -> str:
-    """Return the platform's id of a badge of the run's definition."""
-    return next(b.badge_meta_id for b in run.definition.badges if b.name == name)
 
 
 def _settling(run: Run, recorder: Recorder) -> Settling:

@@ -42,8 +42,7 @@ _OAUTH = ("capillary_client_key", "capillary_client_secret")
 
 def _base_url(text: str) -> str:
     """Return scheme, host, port and path in one way of writing them."""
-    parts = urlsplit(text.strip())
-    host, port = _host_and_port(parts)
+    parts, host, port = _split(text.strip())
     if parts.scheme not in {"http", "https"} or not host:
         raise ValueError("must be an address such as https://eu.api.example.com")
     if parts.username is not None or parts.password is not None:
@@ -58,13 +57,14 @@ def _base_url(text: str) -> str:
     return f"{parts.scheme}://{shown}{end}{parts.path.rstrip('/')}"
 
 
-def _host_and_port(parts: SplitResult) -> tuple[str | None, int | None]:
+def _split(text: str) -> tuple[SplitResult, str | None, int | None]:
     try:
+        parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
-        return None, None
+        return urlsplit(""), None, None
     is_plain = host is not None and re.fullmatch(r"[\w.:-]+", host, re.ASCII)
-    return (host if is_plain else None), port
+    return parts, (host if is_plain else None), port
 
 
 def _is_loopback(host: str) -> bool:
@@ -200,7 +200,7 @@ def settings(
         made: Settings | None = Settings.model_validate(given)
     except ValidationError as error:
         made = None
-        faults += _value_faults(error)
+        faults += _value_faults(error, found, env_file)
     faults += _platform_faults(given, is_needed=needs_platform)
     if made is None or faults:
         raise SettingsRefused(*faults)
@@ -216,29 +216,26 @@ def settings(
 def _unknown_names(found: Lines, env_file: Path | None) -> Iterator[Fault]:
     """Find the names that are no setting and were surely meant to be one."""
     known = [name.upper() for name in Settings.model_fields]
-    for name, (_, row) in sorted(found.items()):
+    for name in sorted(found):
         near = difflib.get_close_matches(name.upper(), known, n=2, cutoff=0.75)
         is_ours = name.upper().startswith(("CAPILLARY_", "RETROBADGE_"))
         is_slip = bool(difflib.get_close_matches(name.upper(), known, cutoff=0.92))
         if name in known or not (is_ours or is_slip):
             continue
         advice = f"did you mean {' or '.join(near)}?" if near else "remove it"
-        yield Fault(
-            code="setting_unknown",
-            message=f"is no setting: {advice}",
-            file=env_file.name if env_file and row is not None else None,
-            row=row,
-            column=name,
-        )
+        message = f"is no setting: {advice}"
+        yield _placed("setting_unknown", message, name, found, env_file)
 
 
-def _value_faults(error: ValidationError) -> Iterator[Fault]:
+def _value_faults(
+    error: ValidationError, lines: Lines, env_file: Path | None
+) -> Iterator[Fault]:
     """Turn pydantic's errors into faults that don't show what was set."""
-    for found in error.errors(include_input=False, include_url=False):
+    for wrong in error.errors(include_input=False, include_url=False):
         # The timeout that it follows is wrong, and has a fault of its own.
-        if found["type"] == "default_factory_not_called":
+        if wrong["type"] == "default_factory_not_called":
             continue
-        bounds = found.get("ctx", {})
+        bounds = wrong.get("ctx", {})
         message = {
             "int_parsing": "must be a whole number",
             "int_from_float": "must be a whole number",
@@ -248,9 +245,18 @@ def _value_faults(error: ValidationError) -> Iterator[Fault]:
             "greater_than_equal": f"must be at least {bounds.get('ge')}",
             "greater_than": f"must be more than {bounds.get('gt')}",
             "value_error": str(bounds.get("error")),
-        }.get(found["type"], found["msg"])
-        name = str(found["loc"][0]).upper()
-        yield Fault(code="setting_wrong", message=message, column=name)
+        }.get(wrong["type"], wrong["msg"])
+        name = str(wrong["loc"][0]).upper()
+        yield _placed("setting_wrong", message, name, lines, env_file)
+
+
+def _placed(
+    code: str, message: str, name: str, lines: Lines, env_file: Path | None
+) -> Fault:
+    """Return a fault with the row of `.env`, if that is where the name stands."""
+    row = lines[name][1]
+    file = env_file.name if env_file is not None and row is not None else None
+    return Fault(code=code, message=message, file=file, row=row, column=name)
 
 
 def _platform_faults(

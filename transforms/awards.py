@@ -8,23 +8,22 @@ sent (`requests`), and guards (`badges`).
 
 from __future__ import annotations
 
-import calendar
 import hashlib
-from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
 from transforms.covered import newest_awards, with_held_earns, with_ledger_awards
 from transforms.earn_dates import earn_date_text, with_earn_dates
+from transforms.local_time import INSTANT, one_earlier
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import date, datetime
 
     from transforms.badges import BadgeFacts
-    from transforms.definition import Badge, Duration
+    from transforms.definition import Badge
 
 AWARD_SCHEME = "retrobadge/award/1"
 _AWARD_ID_LENGTH = 24
@@ -174,24 +173,8 @@ def _kept_waiting(badge: Badge, as_of: datetime, timezone: str) -> pl.Expr:
     surplus = _if(pl.col("is_surplus"), "merged")
     if badge.hold is None:
         return surplus
-    youngest = instant_before(as_of, badge.hold, timezone=timezone)
+    youngest = one_earlier(pl.lit(as_of, dtype=INSTANT), badge.hold, timezone)
     return pl.coalesce(_if(pl.col("qualified_at") > youngest, "hold"), surplus)
-
-
-def instant_before(instant: datetime, duration: Duration, *, timezone: str) -> datetime:
-    """Return the instant one duration earlier: exact, or by the local calendar.
-
-    A day that the earlier month does not have becomes its last.
-    """
-    exact = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-    if duration.unit in exact:
-        return instant - duration.count * exact[duration.unit]
-    local = instant.astimezone(ZoneInfo(timezone))
-    months = duration.count * (12 if duration.unit == "y" else 1)
-    year, month = divmod(local.year * 12 + local.month - 1 - months, 12)
-    last_day = calendar.monthrange(year, month + 1)[1]
-    day = min(local.day, last_day)
-    return local.replace(year=year, month=month + 1, day=day).astimezone(UTC)
 
 
 def _with_first(

@@ -173,15 +173,17 @@ def _is_rolling(limit: Mapping[str, Any]) -> bool:
 
 
 def _limit_text(limit: Mapping[str, Any]) -> str:
-    kind = _text(limit.get("constraintType")).upper()
-    most = _text(limit.get("maxEarnLimit")) or "?"
+    most = _text(limit.get("maxEarnLimit")) or "an unread number"
+    length, unit = "", limit.get("durationType")
     if _is_rolling(limit):
-        unit = limit.get("rollType") or limit.get("durationType")
-        return f"{most} in any {_text(limit.get('rollValue'))} {_text(unit).lower()}"
-    if "FIXED" in kind:
-        every = _text(limit.get("refreshRate")) or "1"
-        return f"{most} in each {every} {_text(limit.get('durationType')).lower()}"
-    return f"{most} in all"
+        length, unit = _text(limit.get("rollValue")), limit.get("rollType") or unit
+        how = "in any"
+    elif "FIXED" in _text(limit.get("constraintType")).upper():
+        length, how = _text(limit.get("refreshRate")), "in each"
+    else:
+        return f"{most} in all"
+    window = " ".join(part for part in (length, _text(unit).lower()) if part)
+    return f"{most} {how} {window or 'window'}"
 
 
 def _unreadable(data: Mapping[str, Any]) -> tuple[str, ...]:

@@ -350,7 +350,7 @@ def request_effect(
         return WholeRequest(RequestEffect.TOO_LARGE)
     if entry is None or entry.effect.request is RequestEffect.NOT_PROCESSED:
         return WholeRequest(RequestEffect.AMBIGUOUS)
-    if entry.code == 4000 and http_status != 403:  # noqa: PLR2004  only as documented
+    if entry.code == 4000 and http_status != 403:
         return WholeRequest(RequestEffect.AMBIGUOUS)
     return WholeRequest(entry.effect.request, stops_badge=entry.effect.stops_badge)
 
@@ -364,17 +364,17 @@ def _by_http_status(http_status: int, code: int | None) -> RequestEffect | None:
     }
     if http_status in decided:
         return decided[http_status]
-    if http_status == 503 and code is not None:  # noqa: PLR2004  an envelope
+    if http_status == 503 and code is not None:
         return RequestEffect.NOT_PROCESSED
-    is_redirect = 300 <= http_status < 400  # noqa: PLR2004
-    if is_redirect or http_status >= 500 or http_status in _UNPROVED_STATUSES:  # noqa: PLR2004
+    is_redirect = 300 <= http_status < 400
+    if is_redirect or http_status >= 500 or http_status in _UNPROVED_STATUSES:
         return RequestEffect.AMBIGUOUS
     return None
 
 
 def _is_decided(entry: PlatformCode | None) -> bool:
     """Tell codes that say exactly what was wrong; 400 is said of anything."""
-    if entry is None or entry.code == 400:  # noqa: PLR2004
+    if entry is None or entry.code == 400:
         return False
     return entry.effect is not _FOREIGN
 

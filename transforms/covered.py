@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from transforms.local_time import calendar_period
+
 if TYPE_CHECKING:
     from transforms.definition import Badge, Per
 
@@ -125,8 +127,7 @@ def with_held_earns(
     if period is None:
         occurrence = pl.int_range(1, pl.len() + 1).over("customer_id")
     else:
-        day = pl.col("earn_event_date").dt.convert_time_zone(timezone).dt.date()
-        occurrence = _period_number(day, period)
+        occurrence = calendar_period(pl.col("earn_event_date"), period, timezone)
     covering = earns.select(
         pl.col("customer_id").cast(pl.Int64),
         occurrence=occurrence.cast(pl.Int64),
@@ -141,15 +142,3 @@ def with_held_earns(
 def _period_of(badge: Badge) -> Per | None:
     """Return the period whose number is the occurrence, if that is what it is."""
     return badge.rule.per if badge.repeat else None
-
-
-def _period_number(day: pl.Expr, period: Per) -> pl.Expr:
-    """Return the calendar period as an integer: 2024, 20243, 202406, week 202423."""
-    year = day.dt.year().cast(pl.Int64)
-    if period == "year":
-        return year
-    if period == "quarter":
-        return year * 10 + day.dt.quarter()
-    if period == "month":
-        return year * 100 + day.dt.month()
-    return day.dt.iso_year().cast(pl.Int64) * 100 + day.dt.week()

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from transforms.local_time import INSTANT, instants
+
 if TYPE_CHECKING:
     from transforms.badges import BadgeFacts
     from transforms.definition import Badge
 
-INSTANT = pl.Datetime("us", "UTC")
 _SECOND = timedelta(seconds=1)
 
 
@@ -41,9 +42,9 @@ def with_earn_dates(
     frame = frame.with_columns(counted_at=_counted_at(badge, first))
     counted_at = pl.col("counted_at")
     local_day = counted_at.dt.convert_time_zone(timezone).dt.date()
-    second = counted_at.dt.truncate("1s")
     is_exact = badge.precision == "exact"
-    wanted = second if is_exact else _noon(local_day, timezone, instead=second)
+    noon = instants(local_day.dt.combine(time(12)), timezone)
+    wanted = counted_at.dt.truncate("1s") if is_exact else noon
     moved = wanted.clip(_instant(first), _instant(last))
     moved_day = moved.dt.convert_time_zone(timezone).dt.date()
     has_second = pl.lit(value=first is None or last is None or first <= last)
@@ -78,14 +79,6 @@ def _counted_at(badge: Badge, first: datetime | None) -> pl.Expr:
         return qualified_at
     is_early = qualified_at < _instant(first)
     return pl.when(is_early).then(_instant(first)).otherwise(qualified_at)
-
-
-def _noon(local_day: pl.Expr, timezone: str, *, instead: pl.Expr) -> pl.Expr:
-    """Return noon of the local day; `instead` where a clock change left none."""
-    noon = local_day.dt.combine(time(12)).dt.replace_time_zone(
-        timezone, ambiguous="earliest", non_existent="null"
-    )
-    return pl.coalesce(noon.dt.convert_time_zone("UTC"), instead)
 
 
 def _not_open(facts: BadgeFacts, has_second: pl.Expr) -> pl.Expr:

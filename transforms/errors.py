@@ -54,6 +54,8 @@ class RetrobadgeError(Exception):
     """An error that an operator can act on; carries every fault that was found."""
 
     exit_status: ClassVar[int] = 1
+    # What the run that it ended reports, if one had begun.
+    report: Any = None
 
     def __init__(self, *faults: Fault) -> None:
         self.faults = faults

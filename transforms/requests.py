@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from transforms.earn_dates import INSTANT
+from transforms.local_time import INSTANT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -234,7 +234,7 @@ def split(
 ) -> tuple[Request, Request]:
     """Return two halves of a request that was too large, or of `awards` of it."""
     left = _chosen(request, awards)
-    if len(left) < 2:  # noqa: PLR2004  two is what a half is of
+    if len(left) < 2:
         raise ValueError(f"request {request.request_id}: one customer can't be halved")
     middle = (len(left) + 1) // 2
     return _child(request, left[:middle]), _child(request, left[middle:])

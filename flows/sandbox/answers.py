@@ -8,40 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from flows.sandbox.bodies import Addressed
+from flows.sandbox.codes import MESSAGES
 from flows.sandbox.messages import RefusalError, Reply
 from flows.sandbox.moments import iso, seconds
 from flows.sandbox.switches import Switches
-
-MESSAGES = {
-    400: "The request can't be read.",
-    401: "Authentication failed.",
-    404: "Badge not found.",
-    714: "The badge is not open to this owner type.",
-    716: "ownerType is missing.",
-    717: "referenceId is missing.",
-    737: "There is no such claim.",
-    750: "The earn event date lies in the future.",
-    804: "requestId is missing.",
-    809: "This requestId has been used before.",
-    810: "The badge has to be claimed first.",
-    811: "The customer has to be enrolled before the badge can be earned.",
-    812: "customerId is missing.",
-    814: "The customer has no such active earn.",
-    815: "The badge is not live.",
-    816: "The event date lies outside the badge's duration.",
-    900: "The badge is claimed by this owner already.",
-    1026: "Customer not found.",
-    1028: "The identifier type is not known.",
-    1040: "There is an active issue of this badge already.",
-    1054: "GLOBAL.BADGE_NOT_FOUND",
-    1060: "Batch limit exceeded.",
-    4000: "The login has no access to this resource.",
-    4001: "Access can't be checked at present.",
-    8015: "Customer not found.",
-    8069: "The customer was merged into another.",
-    91009: "The customer was merged; the survivor is returned.",
-    999999: "Unexpected internal error.",
-}
 
 
 class Listed(NamedTuple):
@@ -70,31 +41,29 @@ def refused(refusal: RefusalError, switches: Switches) -> Reply:
     """Return the reply to a request that is refused as a whole (contract 1.7)."""
     warnings: list[Any] | None = [] if switches.empty_as == "list" else None
     errors = [error(refusal.code, refusal.message or None)]
-    return Reply(
-        refusal.status, {"data": None, "errors": errors, "warnings": warnings}
-    )
+    return Reply(refusal.status, {"data": None, "errors": errors, "warnings": warnings})
 
 
 def earn_bulk(
-    body: dict[str, Any], listed: Sequence[Listed], expires: int, switches: Switches
+    addressed: Addressed, listed: Sequence[Listed], expires: int, switches: Switches
 ) -> Reply:
     """Return the answer of earnBulk in the shape that is switched on."""
     shape = _new_shape if switches.response_shape == "new" else _old_shape
-    reply = success(shape(body, listed, expires, switches), switches)
+    reply = success(shape(addressed, listed, expires, switches), switches)
     if any(one.code is not None for one in listed):
         reply.status = switches.partial_status
     return reply
 
 
 def _old_shape(
-    body: dict[str, Any], listed: Sequence[Listed], expires: int, switches: Switches
+    addressed: Addressed, listed: Sequence[Listed], expires: int, switches: Switches
 ) -> dict[str, Any]:
     return {
-        "badgeMetaId": body["badgeMetaId"],
-        "triggeredBy": body["triggeredBy"],
+        "badgeMetaId": addressed.badge_meta_id,
+        "triggeredBy": addressed.triggered_by,
         "expiresOn": seconds(expires),
         "issuedBadges": [_issued(one, switches) for one in listed],
-        "requestId": body["requestId"],
+        "requestId": addressed.request_id,
     }
 
 
@@ -103,6 +72,8 @@ def _issued(one: Listed, switches: Switches) -> dict[str, Any]:
         "customerId": one.customer_id,
         "issuedId": one.earned_badge_id,
     }
+    if switches.null_error_beside_id:
+        element["error"] = None
     if one.code is not None:
         element["error"] = error(one.code)
         if not switches.id_beside_error:
@@ -112,11 +83,11 @@ def _issued(one: Listed, switches: Switches) -> dict[str, Any]:
 
 
 def _new_shape(
-    body: dict[str, Any], listed: Sequence[Listed], expires: int, switches: Switches
+    addressed: Addressed, listed: Sequence[Listed], expires: int, switches: Switches
 ) -> dict[str, Any]:
     failed = [_failed(one, switches) for one in listed if one.code is not None]
     data = {
-        "badgeMetaId": body["badgeMetaId"],
+        "badgeMetaId": addressed.badge_meta_id,
         "expiresOn": seconds(expires),
         "expiresOnISO": iso(expires, switches.zone),
         "earnedBadgesList": [
@@ -127,11 +98,11 @@ def _new_shape(
         "totalCount": len(listed),
         "earnedCount": len(listed) - len(failed),
         "failedCount": len(failed),
-        "triggeredBy": body["triggeredBy"],
+        "triggeredBy": addressed.triggered_by,
         "failedEarnBadgeErrorList": failed,
     }
     if switches.new_shape_has_request_id:
-        data["requestId"] = body["requestId"]
+        data["requestId"] = addressed.request_id
     return data
 
 
@@ -148,27 +119,27 @@ def _failed(one: Listed, switches: Switches) -> dict[str, Any]:
     }
 
 
-def single_earn(body: dict[str, Any], one: Listed, switches: Switches) -> Reply:
+def single_earn(addressed: Addressed, one: Listed, switches: Switches) -> Reply:
     """Return the answer of `earn`: number and text whatever was sent (contract 2.1)."""
     data = {
-        "badgeMetaId": body["badgeMetaId"],
+        "badgeMetaId": addressed.badge_meta_id,
         "customerId": one.customer_id,
         "earnedBadgeId": one.earned_badge_id,
         "expiresOn": seconds(one.expires_at),
         "expiresOnISO": iso(one.expires_at, switches.zone),
-        "requestId": body["requestId"],
+        "requestId": addressed.request_id,
         "issuedId": None,
     }
     return success(data, switches)
 
 
 def issue_bulk(
-    body: dict[str, Any],
+    addressed: Addressed,
     issued: Sequence[tuple[int, str | None, int | None]],
     expires: int,
     switches: Switches,
 ) -> Reply:
-    """Return the answer of issueBulk: (customer, issue id, code) each (contract 2.6)."""
+    """Return the answer of issueBulk: customer, issue id, code each (contract 2.6)."""
     elements = [
         {
             "customerId": customer_id,
@@ -178,17 +149,17 @@ def issue_bulk(
         for customer_id, issue_id, code in issued
     ]
     data = {
-        "badgeMetaId": body["badgeMetaId"],
-        "triggeredBy": body["triggeredBy"],
+        "badgeMetaId": addressed.badge_meta_id,
+        "triggeredBy": addressed.triggered_by,
         "expiresOn": seconds(expires),
         "issuedBadges": elements,
-        "requestId": body["requestId"],
+        "requestId": addressed.request_id,
     }
     return success(data, switches)
 
 
 def imported(rows: Sequence[dict[str, Any] | RefusalError]) -> Reply:
-    """Return the answer of the import: an array with an envelope a row (contract 2.2)."""
+    """Return the answer of the import: an envelope for each row (contract 2.2)."""
     payload = [
         {"data": None, "errors": [error(row.code, row.message)], "warnings": None}
         if isinstance(row, RefusalError)

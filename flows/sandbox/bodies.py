@@ -7,20 +7,15 @@ Does not belong here: what depends on what is remembered (`earning`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from flows.sandbox.answers import MESSAGES
-from flows.sandbox.messages import RefusalError, Request
+from flows.sandbox.codes import refusal
+from flows.sandbox.messages import Request
 from flows.sandbox.moments import read_moment
 from flows.sandbox.records import OWNER_TYPES
 from flows.sandbox.switches import Switches
-
-
-def refusal(code: int, status: int = 400, message: str = "") -> RefusalError:
-    """Return the refusal of a whole request by a code."""
-    return RefusalError(status, code, message or MESSAGES.get(code, "Refused."))
 
 
 def json_of(request: Request) -> Any:
@@ -62,23 +57,43 @@ def customer_ids_of(body: Mapping[str, Any], key: str) -> list[int]:
     found = body.get(key)
     if not isinstance(found, list) or not found:
         raise refusal(812)
+    if set(map(type, found)) == {int}:
+        return found
     return [whole_number(value) for value in found]
 
 
-def trigger_of(body: Mapping[str, Any]) -> dict[str, str]:
-    """Return the owner type, whose case matters, and the reference (contract 1.3)."""
+class Addressed(NamedTuple):
+    """What a write is about: badge, request id, and the owner who claimed the badge."""
+
+    badge_meta_id: str
+    request_id: str
+    owner_type: str
+    reference_id: str
+
+    @property
+    def triggered_by(self) -> dict[str, str]:
+        """Return the owner as the platform repeats it."""
+        return {"ownerType": self.owner_type, "referenceId": self.reference_id}
+
+
+def addressed(body: Mapping[str, Any]) -> Addressed:
+    """Return what a body is about, or refuse what is missing by its code."""
+    badge_meta_id = text_of(body, "badgeMetaId", 400)
+    request_id = text_of(body, "requestId", 804)
     trigger = body.get("triggeredBy")
     if not isinstance(trigger, dict):
         raise refusal(716)
+    return Addressed(badge_meta_id, request_id, *owner_of(trigger))
+
+
+def owner_of(trigger: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the owner type, whose case matters, and the reference (contract 1.3)."""
     owner_type = text_of(trigger, "ownerType", 716)
     if owner_type not in OWNER_TYPES:
         allowed = ", ".join(OWNER_TYPES)
-        message = f"triggeredBy.ownerType: {owner_type} is not one of [{allowed}]"
+        message = f"ownerType: {owner_type} is not one of [{allowed}]"
         raise refusal(400, message=message)
-    return {
-        "ownerType": owner_type,
-        "referenceId": text_of(trigger, "referenceId", 717),
-    }
+    return owner_type, text_of(trigger, "referenceId", 717)
 
 
 def date_of(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flows.sandbox import answers, bodies
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.messages import Reply, Request
 from flows.sandbox.records import Badge, Claim
 from flows.sandbox.work import Context, Work, answered_by
@@ -11,16 +13,14 @@ from flows.sandbox.work import Context, Work, answered_by
 
 def claim(context: Context, request: Request, *, badge: str) -> Work:
     """`POST badgeMeta/{id}/claim`; claiming again is a success with warning 900."""
-    trigger = bodies.trigger_of({"triggeredBy": bodies.object_of(request)})
+    owner_type, reference_id = bodies.owner_of(bodies.object_of(request))
 
     def reply() -> Reply:
-        known = _open_badge(context, badge, trigger["ownerType"])
-        is_repeated = _is_claimed(known, trigger)
-        wanted = Claim(
-            owner_type=trigger["ownerType"], reference_id=trigger["referenceId"]
-        )
+        known = _open_badge(context, badge, owner_type)
+        is_repeated = known.is_claimed_by(owner_type, reference_id)
+        wanted = Claim(owner_type=owner_type, reference_id=reference_id)
         context.memory.put_claim(badge, wanted)
-        answer = answers.success({**trigger, "isActive": True}, context.switches)
+        answer = answers.success(_shown(wanted), context.switches)
         if is_repeated:
             answer.payload["warnings"] = [answers.error(900)]
         return answer
@@ -30,21 +30,25 @@ def claim(context: Context, request: Request, *, badge: str) -> Work:
 
 def unclaim(context: Context, request: Request, *, badge: str) -> Work:
     """`POST badgeMeta/{id}/unclaim`; 737 without such a claim."""
-    trigger = bodies.trigger_of({"triggeredBy": bodies.object_of(request)})
+    owner_type, reference_id = bodies.owner_of(bodies.object_of(request))
 
     def reply() -> Reply:
-        known = _open_badge(context, badge, trigger["ownerType"])
-        if not _is_claimed(known, trigger):
+        known = _open_badge(context, badge, owner_type)
+        if not known.is_claimed_by(owner_type, reference_id):
             raise refusal(737)
-        ended = Claim(
-            owner_type=trigger["ownerType"],
-            reference_id=trigger["referenceId"],
-            is_active=False,
-        )
+        ended = Claim(owner_type=owner_type, reference_id=reference_id, is_active=False)
         context.memory.put_claim(badge, ended)
-        return answers.success({**trigger, "isActive": False}, context.switches)
+        return answers.success(_shown(ended), context.switches)
 
     return answered_by(reply)
+
+
+def _shown(claim: Claim) -> dict[str, Any]:
+    return {
+        "ownerType": claim.owner_type,
+        "referenceId": claim.reference_id,
+        "isActive": claim.is_active,
+    }
 
 
 def _open_badge(context: Context, badge_meta_id: str, owner_type: str) -> Badge:
@@ -56,11 +60,3 @@ def _open_badge(context: Context, badge_meta_id: str, owner_type: str) -> Badge:
     if not known.is_active:
         raise refusal(815, context.switches.not_live_status)
     return known
-
-
-def _is_claimed(badge: Badge, trigger: dict[str, str]) -> bool:
-    pair = (trigger["ownerType"], trigger["referenceId"])
-    return any(
-        claim.is_active and (claim.owner_type, claim.reference_id) == pair
-        for claim in badge.claims
-    )

@@ -7,9 +7,10 @@ refuses a request as a whole, but for the two refusals that a switch makes whole
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.records import Badge, Limit, StoredEarn
 from flows.sandbox.windows import limit_window
 from flows.sandbox.work import Context
@@ -70,11 +71,14 @@ class CustomerChecks:
         earns = self._active_earns(customer_id)
         return earns[-1].earned_badge_id if earns else None
 
-    def refuse_not_enrolled(self, customer_id: int) -> None:
-        """Refuse the whole request for a customer whose enrolment is missing."""
-        code = self._enrolment_code(customer_id)
-        if code is not None:
-            raise refusal(code, 409 if code == 811 else 400)  # noqa: PLR2004
+    def refuse_not_enrolled(self, customer_ids: Sequence[int]) -> None:
+        """Refuse the whole request if a customer's enrolment is missing."""
+        if self._badge.earn_type == "EARN":
+            return
+        for customer_id in customer_ids:
+            code = self._enrolment_code(customer_id)
+            if code is not None:
+                raise refusal(code, 409 if code == 811 else 400)
 
     def _enrolment_code(self, customer_id: int) -> int | None:
         if self._badge.earn_type == "EARN":
@@ -88,11 +92,7 @@ class CustomerChecks:
         return self._switches.out_of_window_code
 
     def _active_earns(self, customer_id: int) -> list[StoredEarn]:
-        return [
-            earn
-            for earn in self._memory.earns(self._badge.badge_meta_id, customer_id)
-            if earn.earned_badge_id not in self._memory.revoked
-        ]
+        return self._memory.active_earns(self._badge.badge_meta_id, customer_id)
 
     def _has_earned_before(self, customer_id: int) -> bool:
         refused = self._switches.second_earn_refused
@@ -133,6 +133,6 @@ class CustomerChecks:
     def _earns_of_badge(self) -> list[StoredEarn]:
         return [
             earn
-            for earn in self._memory.earns_of_badge(self._badge.badge_meta_id)
+            for earn in self._memory.earns.of_badge(self._badge.badge_meta_id)
             if earn.earned_badge_id not in self._memory.revoked
         ]

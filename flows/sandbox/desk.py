@@ -1,4 +1,4 @@
-"""The life of one call, from its arrival to its end, as steps that a socket carries out.
+"""The life of one call, from its arrival to its end, in steps that a socket takes.
 
 Belongs here: what comes after what, where a fault comes between, the list of calls.
 Does not belong here: sockets and timers (`server`), and what an endpoint does.
@@ -9,18 +9,20 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import orjson
 
 from flows.sandbox import control
-from flows.sandbox.answers import error, refused
-from flows.sandbox.bodies import refusal
+from flows.sandbox.answers import refused
 from flows.sandbox.faults import Fault, Script
 from flows.sandbox.login import Account, Login, too_many
 from flows.sandbox.mangling import chosen, mangled
 from flows.sandbox.memory import Memory
-from flows.sandbox.messages import RefusalError, Reply, Request
+from flows.sandbox.messages import RefusalError, Reply, Request, page
 from flows.sandbox.moments import instant
 from flows.sandbox.records import Call
-from flows.sandbox.routes import TOKEN_PATH, endpoint_of
+from flows.sandbox.routes import Endpoint, endpoint_of
 from flows.sandbox.switches import Switches
 from flows.sandbox.work import NO_ORDERS, Context, Orders, Work, answered_by
 
@@ -74,21 +76,177 @@ class Desk:
     def life(self, request: Request) -> Iterator[Step]:
         """Yield what happens to a call, one step after the other."""
         if request.path == "/" or request.path.startswith("/sandbox/"):
-            with self.memory.lock:
-                reply = control.reply(self, request)
-            yield Answer(reply)
+            yield Answer(control.reply(self, request))
             return
-        call = self._arrived(request)
+        endpoint, values = self._route(request)
+        name = "unknown" if endpoint is None else endpoint.name
+        sent = _sent(request)
+        badge_meta_id = values.get("badge") or sent.get("badgeMetaId")
+        fault = self.script.for_call(name, badge_meta_id)
+        number = self._arrived(request, name, sent, fault)
         if self.switches.latency_seconds:
             yield Wait(self.switches.latency_seconds)
-        with self.memory.lock:
-            name, work, fault = self._begun(request)
-            call.note(name, work, fault)
-        yield from self._ended(call, request, work, fault)
+        if fault is None:
+            reply = self._plain(request, endpoint, values)
+            self._note(number, reply.status)
+            yield Answer(reply)
+        elif fault.effect.commit == "never":
+            yield from self._end(number, fault, self._reply_of(fault, request))
+        else:
+            work = self._begun(request, endpoint, values)
+            yield from self._struck(number, fault, work, request)
 
-    def _arrived(self, request: Request) -> _Entry:
+    def _route(self, request: Request) -> tuple[Endpoint | None, dict[str, str]]:
+        try:
+            return endpoint_of(request)
+        except RefusalError:
+            return None, {}
+
+    def _arrived(
+        self, request: Request, name: str, sent: dict[str, Any], fault: Fault | None
+    ) -> int:
+        """Put a call on the list of calls; return its number there."""
+        customers = sent.get("customerIds") or sent.get("customers") or ()
+        call = Call(
+            at=instant(self.memory.now()),
+            endpoint=name,
+            method=request.method,
+            path=request.path,
+            status=None,
+            request_id=sent.get("requestId"),
+            customer_ids=tuple(customers) if isinstance(customers, list) else (),
+            fault=None if fault is None else fault.kind,
+        )
         with self.memory.lock:
-            at = instant(self.memory.now())
-            path = request.path
-            self.calls.append(Call(at, "", request.method, path, None, None, (), None))
-            return _Entry(self.calls, len(self.calls) - 1)
+            self.calls.append(call)
+            return len(self.calls) - 1
+
+    def _note(self, number: int, status: int) -> None:
+        self.calls[number] = self.calls[number]._replace(status=status)
+
+    def _plain(
+        self,
+        request: Request,
+        endpoint: Endpoint | None,
+        values: dict[str, str],
+    ) -> Reply:
+        with self.memory.lock:
+            work = self._begun(request, endpoint, values)
+            return self._committed(work, NO_ORDERS)
+
+    def _begun(
+        self,
+        request: Request,
+        endpoint: Endpoint | None,
+        values: dict[str, str],
+    ) -> Work:
+        """Let the login and the endpoint look at a call; a refusal is work as well."""
+        with self.memory.lock:
+            try:
+                work = self._admitted(request, endpoint, values)
+            except RefusalError as refusal:
+                reply = refused(refusal, self.switches)
+                return answered_by(lambda: reply)
+        return work
+
+    def _admitted(
+        self, request: Request, endpoint: Endpoint | None, values: dict[str, str]
+    ) -> Work:
+        if (seconds := self._login.seconds_to_wait(request)) is not None:
+            how, now = self.switches.retry_after, self.memory.now()
+            return answered_by(lambda: too_many(seconds, how, now))
+        if endpoint is None:
+            endpoint_of(request)
+        if endpoint is None or endpoint.name == "token":
+            return answered_by(lambda: self._login.token(request))
+        self._login.admit(request, endpoint.name)
+        return endpoint.begin(self._context, request, **values)
+
+    def _committed(self, work: Work, orders: Orders) -> Reply:
+        with self.memory.lock:
+            try:
+                return work.commit(orders)
+            except RefusalError as refusal:
+                return refused(refusal, self.switches)
+
+    def _struck(
+        self, number: int, fault: Fault, work: Work, request: Request
+    ) -> Iterator[Step]:
+        """Yield what a fault makes of a call that was begun."""
+        effect = fault.effect
+        struck = chosen(fault, work.customer_ids, self.script.rolled)
+        if effect.commit == "late":
+            yield Wait(fault.seconds)
+        if effect.commit == "none":
+            with self.memory.lock:
+                work.fail()
+        if effect.commit in {"none", "crash"}:
+            reply = self._reply_of(fault, request)
+        else:
+            share = fault.share if effect.commit == "part" else 1.0
+            codes = dict.fromkeys(struck, effect.code) if _refuses_some(fault) else {}
+            own = self._committed(work, Orders(share=share, codes=codes))
+            is_own = effect.reply == "own"
+            reply = (
+                mangled(own, fault, struck)
+                if is_own
+                else self._reply_of(fault, request)
+            )
+        if fault.kind == "slow":
+            yield Wait(fault.seconds)
+        yield from self._end(number, fault, reply)
+
+    def _end(self, number: int, fault: Fault, reply: Reply) -> Iterator[Step]:
+        end = fault.effect.end
+        if end == "hang_up":
+            yield HangUp(fault.reset)
+            return
+        if end == "answer":
+            self._note(number, reply.status)
+        yield Answer(reply, is_cut=end == "cut", resets=fault.reset)
+        if fault.kind == "refuse":
+            yield StopListening(fault.seconds)
+
+    def _reply_of(self, fault: Fault, request: Request) -> Reply:
+        """Return the reply that a fault gives in the place of the call's own."""
+        effect = fault.effect
+        if fault.kind == "token_expired":
+            self._login.discard(request)
+        if fault.kind == "too_many":
+            seconds = fault.retry_after_seconds
+            return too_many(seconds, fault.retry_after, self.memory.now())
+        if fault.kind == "too_large" and fault.code == _TOO_LARGE:
+            refusal = RefusalError(fault.status or 400, _TOO_LARGE, fault.message or "")
+            return refused(refusal, self.switches)
+        if fault.kind in {"html", "too_large"}:
+            return _error_page(effect.status)
+        refusal = RefusalError(effect.status, effect.code, fault.message or "")
+        return refused(refusal, self.switches)
+
+
+_TOO_LARGE = 1060
+
+
+def _error_page(status: int) -> Reply:
+    """Return the HTML that a proxy before the platform would send."""
+    reply = page(
+        status, f"<html><head><title>{status}</title></head><body>sandbox</body></html>"
+    )
+    if status // 100 == 3:
+        reply.headers["Location"] = "/elsewhere"
+    return reply
+
+
+def _refuses_some(fault: Fault) -> bool:
+    return fault.kind in {"customer_error", "unknown_code"}
+
+
+def _sent(request: Request) -> dict[str, Any]:
+    """Return the body of a write if it is a JSON object, for the list of calls."""
+    if request.method == "GET" or not request.body:
+        return {}
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        return {}
+    return body if isinstance(body, dict) else {}

@@ -8,104 +8,152 @@ here: shapes (`answers`), reading bodies (`bodies`), one customer's checks
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flows.sandbox import answers, bodies
 from flows.sandbox.answers import Listed
-from flows.sandbox.bodies import refusal
+from flows.sandbox.bodies import Addressed
+from flows.sandbox.codes import refusal
 from flows.sandbox.customer_checks import CustomerChecks
 from flows.sandbox.messages import RefusalError, Reply, Request
 from flows.sandbox.moments import SECOND, moment
 from flows.sandbox.records import Badge
 from flows.sandbox.request_ids import RequestId
+from flows.sandbox.switches import Switches
 from flows.sandbox.windows import expires_at
 from flows.sandbox.work import Context, Orders, Work
 
 
 def begin_earn_bulk(context: Context, request: Request) -> Work:
     """Check a bulk earn and return the work that commits it."""
-    _refuse_size(context, request)
+    switches = context.switches
+    _refuse_too_large(switches.max_body_bytes, len(request.body), switches)
     sent = bodies.object_of(request)
     customer_ids = bodies.customer_ids_of(sent, "customerIds")
-    most = context.switches.max_customers
-    if most is not None and len(customer_ids) > most:
-        raise _too_large(context)
-    return _begin(context, sent, customer_ids, is_bulk=True)
+    _refuse_too_large(switches.max_customers, len(customer_ids), switches)
+    earning = _Earning(context, sent, customer_ids, endpoint="earnBulk")
+
+    def commit(orders: Orders) -> Reply:
+        listed, expires = earning.committed(orders)
+        if switches.shuffles:
+            context.order.shuffle(listed)
+        return answers.earn_bulk(earning.addressed, listed, expires, switches)
+
+    return earning.work(commit)
 
 
 def begin_earn(context: Context, request: Request) -> Work:
     """Check a single earn and return the work that commits it."""
     sent = bodies.object_of(request)
     customer_id = bodies.whole_number(bodies.text_of(sent, "customerId", 812))
-    return _begin(context, sent, [customer_id], is_bulk=False)
-
-
-def _refuse_size(context: Context, request: Request) -> None:
-    most = context.switches.max_body_bytes
-    if most is not None and len(request.body) > most:
-        raise _too_large(context)
-
-
-def _too_large(context: Context) -> RefusalError:
-    if context.switches.too_large == "413":
-        return refusal(413, 413, "Payload too large.")
-    return refusal(1060)
-
-
-def _begin(
-    context: Context, sent: dict[str, Any], customer_ids: list[int], *, is_bulk: bool
-) -> Work:
-    body = {
-        "badgeMetaId": bodies.text_of(sent, "badgeMetaId", 400),
-        "requestId": bodies.text_of(sent, "requestId", 804),
-        "triggeredBy": bodies.trigger_of(sent),
-    }
-    asked = _asked_date(context, sent)
-    endpoint = "earnBulk" if is_bulk else "earn"
-    used = RequestId(
-        context,
-        body["requestId"],
-        endpoint=endpoint,
-        badge_meta_id=body["badgeMetaId"],
-    )
-    try:
-        badge = live_badge(context, body["badgeMetaId"], body["triggeredBy"])
-        earn_event_at = context.memory.now() if asked is None else asked
-        _check_date(context, badge, earn_event_at)
-        if context.switches.not_enrolled_refuses == "request" or not is_bulk:
-            checks = CustomerChecks(context, badge, earn_event_at)
-            for customer_id in customer_ids:
-                checks.refuse_not_enrolled(customer_id)
-    except RefusalError:
-        used.failed()
-        raise
+    earning = _Earning(context, sent, [customer_id], endpoint="earn")
 
     def commit(orders: Orders) -> Reply:
-        try:
-            listed = _committed(
-                context, badge, customer_ids, earn_event_at, body["requestId"], orders
-            )
-            if not is_bulk and (code := listed[0].code) is not None:
-                raise refusal(code, 409 if code == 811 else 400)  # noqa: PLR2004
-        except RefusalError:
-            used.failed()
-            raise
-        used.succeeded()
-        if not is_bulk:
-            return answers.single_earn(body, listed[0], context.switches)
-        if context.switches.shuffles:
-            context.order.shuffle(listed)
-        expires = _expires(context, badge)
-        return answers.earn_bulk(body, listed, expires, context.switches)
+        listed, _ = earning.committed(orders, fails_whole=True)
+        return answers.single_earn(earning.addressed, listed[0], context.switches)
 
-    return Work(
-        commit=commit,
-        fail=used.failed,
-        customer_ids=tuple(customer_ids),
-        badge_meta_id=badge.badge_meta_id,
-        request_id=body["requestId"],
-    )
+    return earning.work(commit)
+
+
+def _refuse_too_large(most: int | None, size: int, switches: Switches) -> None:
+    if most is None or size <= most:
+        return
+    if switches.too_large == "413":
+        raise refusal(413, 413, "Payload too large.")
+    raise refusal(1060)
+
+
+class _Earning:
+    """One request to earn: checked when it is made, committed when it is told to."""
+
+    def __init__(
+        self,
+        context: Context,
+        sent: dict[str, Any],
+        customer_ids: Sequence[int],
+        *,
+        endpoint: str,
+    ) -> None:
+        self.addressed = bodies.addressed(sent)
+        self._context = context
+        self._customer_ids = customer_ids
+        asked = _asked_date(context, sent)
+        self._used = RequestId(context, self.addressed, endpoint=endpoint)
+        try:
+            self._badge = live_badge(context, self.addressed)
+            self._earn_event_at = context.memory.now() if asked is None else asked
+            _check_date(context, self._badge, self._earn_event_at)
+            if context.switches.not_enrolled_refuses == "request":
+                self._checks().refuse_not_enrolled(customer_ids)
+        except RefusalError:
+            self._used.failed()
+            raise
+
+    def work(self, commit: Callable[[Orders], Reply]) -> Work:
+        """Return the work that this request is."""
+        return Work(commit, self._used.failed, tuple(self._customer_ids))
+
+    def _checks(self) -> CustomerChecks:
+        return CustomerChecks(self._context, self._badge, self._earn_event_at)
+
+    def committed(
+        self, orders: Orders, *, fails_whole: bool = False
+    ) -> tuple[list[Listed], int]:
+        """Commit what nothing speaks against; list all customers, and their expiry.
+
+        With `fails_whole` a customer's refusal is the whole request's.
+        """
+        try:
+            accepted, refused = self._sorted(orders)
+            if fails_whole and refused:
+                code = refused[0][1]
+                raise refusal(code, 409 if code == 811 else 400)
+        except RefusalError:
+            self._used.failed()
+            raise
+        now = self._context.memory.now()
+        expires = _expires(self._context, self._badge, now)
+        ids = self._context.memory.add_earns(
+            self._badge.badge_meta_id,
+            accepted,
+            earn_event_at=self._earn_event_at,
+            created_at=now,
+            expires_at=expires,
+            request_id=self.addressed.request_id,
+        )
+        self._used.succeeded()
+        is_expired = expires <= now
+        listed = [
+            Listed(customer_id, earned_badge_id, expires, is_expired)
+            for customer_id, earned_badge_id in zip(accepted, ids, strict=True)
+        ]
+        for customer_id, code in refused:
+            shown_id = self._id_beside_error(customer_id, now)
+            listed.append(Listed(customer_id, shown_id, expires, is_expired, code))
+        return listed, expires
+
+    def _sorted(self, orders: Orders) -> tuple[list[int], list[tuple[int, int]]]:
+        """Return the customers who earn, and those who are refused with their codes."""
+        count = math.ceil(len(self._customer_ids) * orders.share)
+        reached = list(self._customer_ids[:count])
+        checks = self._checks()
+        if not checks.are_needed and not orders.codes:
+            return reached, []
+        accepted, refused = [], []
+        for customer_id in reached:
+            code = orders.codes.get(customer_id) or checks.code_against(customer_id)
+            if code is None:
+                accepted.append(checks.accept(customer_id))
+            else:
+                refused.append((customer_id, code))
+        return accepted, refused
+
+    def _id_beside_error(self, customer_id: int, now: int) -> str:
+        """Return the id of the newest earn the customer has, else one that is none."""
+        memory = self._context.memory
+        earns = memory.active_earns(self._badge.badge_meta_id, customer_id)
+        return earns[-1].earned_badge_id if earns else memory.ids.take(1, now)[0]
 
 
 def _asked_date(context: Context, sent: dict[str, Any]) -> int | None:
@@ -116,26 +164,20 @@ def _asked_date(context: Context, sent: dict[str, Any]) -> int | None:
     return bodies.date_of(sent, "earnEventDate", context.switches, has_iso=has_iso)
 
 
-def live_badge(
-    context: Context, badge_meta_id: str, trigger: dict[str, str]
-) -> Badge:
+def live_badge(context: Context, addressed: Addressed) -> Badge:
     """Return the badge, if it is live, open to this owner and claimed by it."""
     switches, now = context.switches, context.memory.now()
-    badge = context.memory.badges.get(badge_meta_id)
+    badge = context.memory.badges.get(addressed.badge_meta_id)
     if badge is None:
         code = switches.unknown_badge_code
-        raise refusal(code, 404 if code == 404 else 400)  # noqa: PLR2004
+        raise refusal(code, 404 if code == 404 else 400)
     is_upcoming = moment(badge.starts_at) > now
     is_over = switches.expired_badge_refused and moment(badge.expires_at) <= now
     if not badge.is_active or is_upcoming or is_over:
         raise refusal(815, switches.not_live_status)
-    if trigger["ownerType"] not in badge.owners:
+    if addressed.owner_type not in badge.owners:
         raise refusal(714)
-    pair = (trigger["ownerType"], trigger["referenceId"])
-    if not any(
-        claim.is_active and (claim.owner_type, claim.reference_id) == pair
-        for claim in badge.claims
-    ):
+    if not badge.is_claimed_by(addressed.owner_type, addressed.reference_id):
         raise refusal(810, 409)
     return badge
 
@@ -160,50 +202,7 @@ def is_in_window(context: Context, badge: Badge, at: int) -> bool:
     return starts < at < ends
 
 
-def _expires(context: Context, badge: Badge) -> int:
-    now = context.memory.now()
+def _expires(context: Context, badge: Badge, now: int) -> int:
     if context.switches.earns_expire_at_once:
         return now
     return expires_at(badge.expiry, badge, now, context.switches.zone)
-
-
-def _committed(
-    context: Context,
-    badge: Badge,
-    customer_ids: Sequence[int],
-    earn_event_at: int,
-    request_id: str,
-    orders: Orders,
-) -> list[Listed]:
-    """Commit earns for those customers nothing speaks against; list all of them."""
-    reached = customer_ids[: math.ceil(len(customer_ids) * orders.share)]
-    refused: list[tuple[int, int, str | None]] = []
-    accepted = list(reached)
-    checks = CustomerChecks(context, badge, earn_event_at)
-    if checks.are_needed or orders.codes:
-        accepted = []
-        for customer_id in reached:
-            code = orders.codes.get(customer_id) or checks.code_against(customer_id)
-            if code is None:
-                accepted.append(checks.accept(customer_id))
-            else:
-                refused.append((customer_id, code, checks.earlier_id(customer_id)))
-    now, expires = context.memory.now(), _expires(context, badge)
-    earns = context.memory.add_earns(
-        badge.badge_meta_id,
-        accepted,
-        earn_event_at=earn_event_at,
-        created_at=now,
-        expires_at=expires,
-        request_id=request_id,
-    )
-    is_expired = expires <= now
-    listed = [
-        Listed(earn.customer_id, earn.earned_badge_id, expires, is_expired)
-        for earn in earns
-    ]
-    for customer_id, code, earlier_id in refused:
-        shown_id = earlier_id or context.memory.ids.take(1, now)[0]
-        listed.append(Listed(customer_id, shown_id, expires, is_expired, code))
-    return listed
-

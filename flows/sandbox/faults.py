@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple, get_args
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from flows.sandbox.records import EndpointName
+
 Kind = Literal[
     # The connection.
     "refuse",  # after this call nobody can connect for `seconds`
@@ -110,13 +112,13 @@ EFFECTS: dict[Kind, Effect] = {
 class Fault:
     """One scripted fault.
 
-    It looks at the calls of endpoint `on` (a name of `routes`, or `any`) made since it
+    It looks at the calls of endpoint `on` (or of `any`) made since it
     was added, of `badge_meta_id` alone if that is set. From the `nth` of them on it
     strikes, `times` times (None: always), each time with `probability`.
     """
 
     kind: Kind
-    on: str = "earnBulk"
+    on: EndpointName | Literal["any"] = "earnBulk"
     nth: int = 1
     times: int | None = 1
     probability: float = 1.0
@@ -172,15 +174,13 @@ class Script:
         """Return the fault that strikes a connection that was just accepted."""
         return self._strike(lambda fault: fault.kind == "hang_up")
 
-    def for_call(
-        self, endpoint: str, badge_of: Callable[[], str | None]
-    ) -> Fault | None:
+    def for_call(self, endpoint: str, badge_meta_id: str | None) -> Fault | None:
         """Return the fault that strikes this call."""
 
         def concerns(fault: Fault) -> bool:
             if fault.kind == "hang_up" or fault.on not in {endpoint, "any"}:
                 return False
-            return fault.badge_meta_id is None or fault.badge_meta_id == badge_of()
+            return fault.badge_meta_id in {None, badge_meta_id}
 
         return self._strike(concerns)
 
@@ -240,11 +240,13 @@ def random_faults(
                 kind,
                 nth=rolled.randint(1, calls),
                 seconds=seconds,
-                status=rolled.choice((500, 502, 504, 520, 521)) if kind == "html" else None,
+                status=rolled.choice((500, 502, 504, 520, 521))
+                if kind == "html"
+                else None,
                 retry_after=rolled.choice(("none", "seconds", "date")),
                 commit=rolled.choice((True, None)) if may_commit else None,
                 share=rolled.choice((0.3, 0.5, 0.9)),
-                reset=rolled.random() < 0.5,  # noqa: PLR2004  even chances
+                reset=rolled.random() < 0.5,
             )
         )
     return tuple(faults)

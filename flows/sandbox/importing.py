@@ -1,14 +1,14 @@
-"""The historical import of earned badges, which never looks for doubles (contract 2.2)."""
+"""The historical import of earned badges, which looks for no doubles (contract 2.2)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from flows.sandbox import answers, bodies
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.messages import RefusalError, Reply, Request
 from flows.sandbox.moments import iso, seconds
-from flows.sandbox.work import Context, Orders, Work
+from flows.sandbox.work import Context, Orders, Work, answered_by
 
 
 def begin_import(context: Context, request: Request) -> Work:
@@ -17,9 +17,12 @@ def begin_import(context: Context, request: Request) -> Work:
     A row names its badge, customer, earn date and expiry. A badge that is not known
     refuses the whole import (1054); any other fault is the row's own.
     """
-    rows = bodies.json_of(request)
+    try:
+        rows = bodies.json_of(request)
+    except RefusalError:
+        rows = None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise refusal(400, message="The body is not a JSON array of objects.")
+        return answered_by(lambda: Reply(400, {}))
     for row in rows:
         if bodies.text_of(row, "badgeMetaId", 400) not in context.memory.badges:
             raise refusal(1054)
@@ -50,18 +53,18 @@ def _imported(context: Context, row: dict[str, Any], request_id: str) -> dict[st
     if expires is None:
         raise refusal(400, message="earnExpiresOn is missing.")
     now = context.memory.now()
-    earn = context.memory.add_earns(
+    (earned_badge_id,) = context.memory.add_earns(
         badge_meta_id,
         [customer_id],
         earn_event_at=now if earned is None else earned,
         created_at=now,
         expires_at=expires,
         request_id=request_id,
-    )[0]
+    )
     return {
         "badgeMetaId": badge_meta_id,
         "customerId": customer_id,
-        "earnedBadgeId": earn.earned_badge_id,
+        "earnedBadgeId": earned_badge_id,
         "expiresOn": seconds(expires),
         "expiresOnISO": iso(expires, context.switches.zone),
         "requestId": request_id,

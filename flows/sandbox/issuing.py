@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flows.sandbox import answers, bodies
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.earning import is_in_window, live_badge
 from flows.sandbox.messages import RefusalError, Reply, Request
 from flows.sandbox.records import Badge, Issue
@@ -18,20 +16,11 @@ def begin_issue_bulk(context: Context, request: Request) -> Work:
     """Check an enrolment of many and return the work that commits it."""
     sent = bodies.object_of(request)
     customer_ids = bodies.customer_ids_of(sent, "customers")
-    body: dict[str, Any] = {
-        "badgeMetaId": bodies.text_of(sent, "badgeMetaId", 400),
-        "requestId": bodies.text_of(sent, "requestId", 804),
-        "triggeredBy": bodies.trigger_of(sent),
-    }
+    addressed = bodies.addressed(sent)
     asked = bodies.date_of(sent, "issueEventDate", context.switches)
-    used = RequestId(
-        context,
-        body["requestId"],
-        endpoint="issueBulk",
-        badge_meta_id=body["badgeMetaId"],
-    )
+    used = RequestId(context, addressed, endpoint="issueBulk")
     try:
-        badge = live_badge(context, body["badgeMetaId"], body["triggeredBy"])
+        badge = live_badge(context, addressed)
         starts = context.memory.now() if asked is None else asked
         if not is_in_window(context, badge, starts):
             raise refusal(816)
@@ -40,49 +29,38 @@ def begin_issue_bulk(context: Context, request: Request) -> Work:
         raise
 
     def commit(_orders: Orders) -> Reply:
-        expires = expires_at(
-            badge.issue_expiry, badge, context.memory.now(), context.switches.zone
-        )
-        issued = [
-            _issued(context, badge, customer_id, starts, expires, body["triggeredBy"])
-            for customer_id in customer_ids
-        ]
+        now = context.memory.now()
+        expires = expires_at(badge.issue_expiry, badge, now, context.switches.zone)
+        issued = []
+        for customer_id in customer_ids:
+            wanted = Issue(
+                context.memory.ids.take(1, now)[0],
+                customer_id,
+                starts,
+                expires,
+                now,
+                addressed.owner_type,
+                addressed.reference_id,
+            )
+            issued.append(_issued(context, badge, wanted))
         used.succeeded()
         if context.switches.shuffles:
             context.order.shuffle(issued)
-        return answers.issue_bulk(body, issued, expires, context.switches)
+        return answers.issue_bulk(addressed, issued, expires, context.switches)
 
-    return Work(
-        commit=commit,
-        fail=used.failed,
-        customer_ids=tuple(customer_ids),
-        badge_meta_id=badge.badge_meta_id,
-        request_id=body["requestId"],
-    )
+    return Work(commit, used.failed, tuple(customer_ids))
 
 
 def _issued(
-    context: Context,
-    badge: Badge,
-    customer_id: int,
-    starts: int,
-    expires: int,
-    trigger: dict[str, str],
+    context: Context, badge: Badge, wanted: Issue
 ) -> tuple[int, str | None, int | None]:
-    """Enrol one customer, unless an enrolment overlaps this one."""
-    for earlier in context.memory.issues(badge.badge_meta_id, customer_id):
-        if earlier.starts_at < expires and starts < earlier.expires_at:
+    """Enrol one customer, unless an earlier enrolment overlaps this one."""
+    for earlier in context.memory.issues(badge.badge_meta_id, wanted.customer_id):
+        if (
+            earlier.starts_at < wanted.expires_at
+            and wanted.starts_at < earlier.expires_at
+        ):
             is_refused = context.switches.second_issue == "refused"
-            return customer_id, earlier.issue_id, 1040 if is_refused else None
-    now = context.memory.now()
-    issue = Issue(
-        context.memory.ids.take(1, now)[0],
-        customer_id,
-        starts,
-        expires,
-        now,
-        trigger["ownerType"],
-        trigger["referenceId"],
-    )
-    context.memory.add_issue(badge.badge_meta_id, issue)
-    return customer_id, issue.issue_id, None
+            return wanted.customer_id, earlier.issue_id, 1040 if is_refused else None
+    context.memory.add_issue(badge.badge_meta_id, wanted)
+    return wanted.customer_id, wanted.issue_id, None

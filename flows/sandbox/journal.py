@@ -36,7 +36,9 @@ class Journal:
     def write(self, what: str, fields: Mapping[str, Any]) -> None:
         """Append one change."""
         if self._file is not None:
-            line = orjson.dumps({"what": what, **fields}, option=orjson.OPT_APPEND_NEWLINE)
+            line = orjson.dumps(
+                {"what": what, **fields}, option=orjson.OPT_APPEND_NEWLINE
+            )
             self._file.write(line)
 
     def close(self) -> None:

@@ -16,9 +16,9 @@ from email.utils import format_datetime
 import orjson
 
 from flows.sandbox import bodies
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.memory import Memory
-from flows.sandbox.messages import Reply, Request
+from flows.sandbox.messages import Reply, Request, page
 from flows.sandbox.moments import SECOND, instant
 from flows.sandbox.switches import Switches
 
@@ -97,7 +97,9 @@ class Login:
 
     def token_of(self, request: Request) -> str | None:
         """Return the token that a request carries."""
-        names = TOKEN_HEADERS if self._switches.short_token_header else TOKEN_HEADERS[:1]
+        names = (
+            TOKEN_HEADERS if self._switches.short_token_header else TOKEN_HEADERS[:1]
+        )
         return next(
             (request.headers[name] for name in names if name in request.headers), None
         )
@@ -126,7 +128,7 @@ class Login:
 
 def too_many(seconds: float, how: str, now: int) -> Reply:
     """Return a 429. `how` is what it says of the wait: none, seconds or date."""
-    reply = Reply(429, text="<html><body><h1>429 Too Many Requests</h1></body></html>")
+    reply = page(429, "<html><body><h1>429 Too Many Requests</h1></body></html>")
     whole = max(1, round(seconds + 0.5))
     if how == "seconds":
         reply.headers["Retry-After"] = str(whole)

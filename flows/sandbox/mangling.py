@@ -23,7 +23,7 @@ STRANGER = 999_999_999_999
 def chosen(
     fault: Fault, customer_ids: Sequence[int], rolled: random.Random
 ) -> frozenset[int]:
-    """Return the customers a fault strikes: those it names, else a share of the call."""
+    """Return whom a fault strikes: the customers it names, else a share of all."""
     if fault.customers:
         return frozenset(fault.customers)
     count = min(len(customer_ids), max(1, math.floor(len(customer_ids) * fault.share)))

@@ -11,14 +11,15 @@ so that a test may read while the server runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from flows.sandbox.earn_store import Batch, EarnStore
 from flows.sandbox.journal import Journal
 from flows.sandbox.moments import moment
-from flows.sandbox.object_ids import ObjectIds
+from flows.sandbox.object_ids import ObjectIds, counter_of
 from flows.sandbox.records import Badge, Claim, Customer, Issue, StoredEarn
 
 IDENTIFIERS = {
@@ -50,7 +51,7 @@ class Memory:
         self.customers: dict[int, Customer] = {}
         self.request_ids: dict[tuple[str, str], int] = {}
         self.revoked: dict[str, int] = {}
-        self._earns: dict[str, dict[int, list[StoredEarn]]] = {}
+        self.earns = EarnStore()
         self._issues: dict[str, dict[int, list[Issue]]] = {}
         self._identified: dict[tuple[str, str], int] = {}
         self._clock = clock
@@ -95,7 +96,7 @@ class Memory:
                 self._identified[name, value] = known.customer_id
 
     def customer_by(self, identifier: str, value: str) -> int | None:
-        """Return the id of the customer with this mobile, email, external id or card."""
+        """Return the customer with this mobile, email, external id or card number."""
         return self._identified.get((identifier, value))
 
     # Request ids ------------------------------------------------------------------
@@ -124,7 +125,7 @@ class Memory:
         known = Issue(*issue)
         by_customer = self._issues.setdefault(badge_meta_id, {})
         by_customer.setdefault(known.customer_id, []).append(known)
-        self.ids.made = max(self.ids.made, int(known.issue_id[-6:], 16))
+        self._know_id(known.issue_id)
 
     def issues(self, badge_meta_id: str, customer_id: int) -> Sequence[Issue]:
         """Return the enrolments of a customer for a badge, oldest first."""
@@ -141,42 +142,30 @@ class Memory:
         created_at: int,
         expires_at: int,
         request_id: str | None,
-    ) -> list[StoredEarn]:
-        """Commit one earn for each of the customers, in their order."""
-        fields = {
-            "badge_meta_id": badge_meta_id,
-            "customer_ids": customer_ids,
-            "earned_badge_ids": self.ids.take(len(customer_ids), created_at),
-            "earn_event_at": earn_event_at,
-            "created_at": created_at,
-            "expires_at": expires_at,
-            "request_id": request_id,
-        }
-        self._journal.write("earns", fields)
-        return self._know_earns(**fields)
+    ) -> list[str]:
+        """Commit an earn for each of the customers; return the ids, in that order."""
+        ids = self.ids.take(len(customer_ids), created_at)
+        batch = Batch(
+            badge_meta_id,
+            customer_ids,
+            ids,
+            earn_event_at,
+            created_at,
+            expires_at,
+            request_id,
+        )
+        self._journal.write("earns", {"batch": list(batch)})
+        self._know_earns(batch)
+        return ids
 
-    def _know_earns(
-        self,
-        badge_meta_id: str,
-        customer_ids: Sequence[int],
-        earned_badge_ids: Sequence[str],
-        earn_event_at: int,
-        created_at: int,
-        expires_at: int,
-        request_id: str | None,
-    ) -> list[StoredEarn]:
-        rest = (earn_event_at, created_at, expires_at, request_id)
-        by_customer = self._earns.setdefault(badge_meta_id, {})
-        earns = []
-        for earned_badge_id, customer_id in zip(
-            earned_badge_ids, customer_ids, strict=True
-        ):
-            earn = StoredEarn(earned_badge_id, badge_meta_id, customer_id, *rest)
-            by_customer.setdefault(customer_id, []).append(earn)
-            earns.append(earn)
-        if earned_badge_ids:
-            self.ids.made = max(self.ids.made, int(earned_badge_ids[-1][-6:], 16))
-        return earns
+    def _know_earns(self, batch: Sequence[Any]) -> None:
+        known = Batch(*batch)
+        self.earns.add(known)
+        if known.earned_badge_ids:
+            self._know_id(known.earned_badge_ids[-1])
+
+    def _know_id(self, object_id: str) -> None:
+        self.ids.made = max(self.ids.made, counter_of(object_id))
 
     def revoke(self, earned_badge_id: str) -> None:
         """Remember that an earn was taken back."""
@@ -185,19 +174,13 @@ class Memory:
     def _know_revoked(self, earned_badge_id: str, at: int) -> None:
         self.revoked[earned_badge_id] = at
 
-    def earns(self, badge_meta_id: str, customer_id: int) -> Sequence[StoredEarn]:
-        """Return what a customer earned of a badge, oldest first, revoked included."""
-        return self._earns.get(badge_meta_id, {}).get(customer_id, ())
-
-    def earns_of_badge(self, badge_meta_id: str) -> Iterable[StoredEarn]:
-        """Return every earn of a badge, customer by customer."""
-        for earns in self._earns.get(badge_meta_id, {}).values():
-            yield from earns
-
-    def all_earns(self) -> list[StoredEarn]:
-        """Return every earn in the order of their ids."""
-        found = [e for badge in self._earns for e in self.earns_of_badge(badge)]
-        return sorted(found, key=lambda earn: earn.earned_badge_id)
+    def active_earns(self, badge_meta_id: str, customer_id: int) -> list[StoredEarn]:
+        """Return a customer's earns of a badge that were not taken back."""
+        return [
+            earn
+            for earn in self.earns.of(badge_meta_id, customer_id)
+            if earn.earned_badge_id not in self.revoked
+        ]
 
     def _change(self, what: str, **fields: Any) -> None:
         self._journal.write(what, fields)

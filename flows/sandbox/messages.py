@@ -22,23 +22,24 @@ class Request:
 
 @dataclass(slots=True)
 class Reply:
-    """One reply. `payload` becomes JSON unless `text` is set, which is HTML."""
+    """One reply. `payload` becomes JSON unless `text` is set, which goes as it is."""
 
     status: int
     payload: Any = None
     text: str | None = None
+    media_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def content_type(self) -> str:
-        """Return the media type of the body."""
-        return "application/json" if self.text is None else "text/html; charset=utf-8"
 
     def body(self) -> bytes:
         """Return the bytes of the body."""
         if self.text is not None:
             return self.text.encode()
         return orjson.dumps(self.payload)
+
+
+def page(status: int, text: str) -> Reply:
+    """Return a page of HTML."""
+    return Reply(status, text=text, media_type="text/html; charset=utf-8")
 
 
 class RefusalError(Exception):

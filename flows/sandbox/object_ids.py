@@ -29,3 +29,8 @@ class ObjectIds:
             f"{prefix}{number & _COUNTER_BITS:06x}"
             for number in range(first, first + count)
         ]
+
+
+def counter_of(object_id: str) -> int:
+    """Return the counter at the end of an id."""
+    return int(object_id[-6:], 16)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from flows.sandbox import answers, readings
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.memory import IDENTIFIERS
-from flows.sandbox.messages import Reply, Request
+from flows.sandbox.messages import RefusalError, Reply, Request
 from flows.sandbox.records import Badge, StoredEarn
 from flows.sandbox.work import Context, Work, answered_by
 
@@ -79,14 +79,17 @@ def badge_by_id(context: Context, request: Request, *, badge: str) -> Work:
 def customer_badge(
     context: Context, request: Request, *, customer: str, badge: str
 ) -> Work:
-    """`GET management/{id}/badge/{badgeId}`: one badge of one customer."""
+    """`GET management/{id}/badge/{badgeId}`; what it does not know is a 400 `{}`."""
     has_statistics = request.query.get("includeStatistics") == "true"
 
     def reply() -> Reply:
-        customer_id = customer_of(context, request, customer)
         known = context.memory.badges.get(badge)
+        try:
+            customer_id = customer_of(context, request, customer)
+        except RefusalError:
+            known = None
         if known is None:
-            raise refusal(404, 404)
+            return Reply(400, {})
         shown = readings.customer_badge(
             context, known, customer_id, has_statistics=has_statistics
         )
@@ -146,7 +149,9 @@ def management_list(context: Context, request: Request, *, customer: str) -> Wor
             }.get(badge_type, badge.is_active and is_live)
             if not wanted:
                 return None
-            return readings.list_element(context, badge, earns, count_key="earnCount") | {
+            return readings.list_element(
+                context, badge, earns, count_key="earnCount"
+            ) | {
                 "badgeType": badge.earn_type,
                 "badgeStatus": readings.status_of(badge, now),
                 "issueStatus": None,

@@ -1,4 +1,4 @@
-"""What the reading endpoints show of badges and of a customer's badges (contract 2.4, 2.5).
+"""What reads show of badges and of a customer's badges (contract 2.4, 2.5).
 
 Belongs here: dictionaries that become JSON. Does not belong here: finding the customer
 or filtering (`reading_endpoints`).
@@ -26,11 +26,10 @@ def status_of(badge: Badge, now: int) -> str:
 
 def shown_earns(context: Context, badge: Badge, customer_id: int) -> list[StoredEarn]:
     """Return the earns that reads show now: made before the lag, not revoked."""
-    revoked = context.memory.revoked
     return [
         earn
-        for earn in context.memory.earns(badge.badge_meta_id, customer_id)
-        if earn.created_at <= context.shown_until and earn.earned_badge_id not in revoked
+        for earn in context.memory.active_earns(badge.badge_meta_id, customer_id)
+        if earn.created_at <= context.shown_until
     ]
 
 
@@ -75,9 +74,8 @@ def badge_meta(context: Context, badge: Badge, *, has_counts: bool) -> dict[str,
     }
     if has_counts:
         shown["issuedCount"] = 0
-        shown["earnedCount"] = sum(
-            earn.created_at <= context.shown_until
-            for earn in context.memory.earns_of_badge(badge.badge_meta_id)
+        shown["earnedCount"] = context.memory.earns.count_of_badge(
+            badge.badge_meta_id, context.shown_until
         )
     return shown
 
@@ -274,8 +272,11 @@ def _last_earn(
             "lastEarnedOnDate": None,
             "lastEarnEventDate": None,
         }
-    posted = max(earn.created_at for earn in earns)
-    happened = read_back(max(earn.earn_event_at for earn in earns), switches)
+    last = max(earns, key=lambda earn: earn.created_at)
+    posted, happened = last.created_at, last.earn_event_at
+    if switches.last_earn_is == "newest_event":
+        happened = max(earn.earn_event_at for earn in earns)
+    happened = read_back(happened, switches)
     return {
         count_key: len(earns),
         "lastEarnedOnDate": seconds(posted),
@@ -283,4 +284,3 @@ def _last_earn(
         "lastEarnEventDate": seconds(happened),
         "lastEarnEventDateISO": iso(happened, switches.zone),
     }
-

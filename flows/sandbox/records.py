@@ -9,8 +9,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+EndpointName = Literal[
+    "earnBulk",
+    "earn",
+    "issueBulk",
+    "import",
+    "claim",
+    "unclaim",
+    "revokeEarn",
+    "badgeMetaList",
+    "badgeMeta",
+    "customer",
+    "management",
+    "customerBadge",
+    "lookup",
+    "token",
+]
 OWNER_TYPES = (
     "Loyalty",
     "Loyalty_Promotion",
@@ -44,7 +60,7 @@ class Expiry(Record):
     kind: Literal["never", "relative", "with_badge", "fixed_date"] = "never"
     value: int = Field(default=0, ge=0)
     unit: Literal["DAYS", "WEEKS", "MONTHS"] = "DAYS"
-    expires_at: datetime | None = None
+    expires_at: AwareDatetime | None = None
 
 
 class Limit(Record):
@@ -66,8 +82,8 @@ class Badge(Record):
     badge_meta_id: str
     name: str
     numeric_id: int = 1
-    starts_at: datetime = datetime(2000, 1, 1, tzinfo=UTC)
-    expires_at: datetime = datetime(2100, 1, 1, tzinfo=UTC)
+    starts_at: AwareDatetime = datetime(2000, 1, 1, tzinfo=UTC)
+    expires_at: AwareDatetime = datetime(2100, 1, 1, tzinfo=UTC)
     earn_type: Literal["EARN", "ISSUE_EARN"] = "EARN"
     is_active: bool = True
     owners: tuple[str, ...] = ("Historical_Import",)
@@ -75,6 +91,14 @@ class Badge(Record):
     expiry: Expiry = Expiry()
     issue_expiry: Expiry = Expiry(kind="with_badge")
     limits: tuple[Limit, ...] = ()
+
+    def is_claimed_by(self, owner_type: str, reference_id: str) -> bool:
+        """Tell whether this pair has an active claim."""
+        return any(
+            claim.is_active
+            and (claim.owner_type, claim.reference_id) == (owner_type, reference_id)
+            for claim in self.claims
+        )
 
 
 class Customer(Record):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flows.sandbox.bodies import refusal
+from flows.sandbox.bodies import Addressed
+from flows.sandbox.codes import refusal
 from flows.sandbox.moments import SECOND
 from flows.sandbox.work import Context
 
@@ -11,19 +12,19 @@ class RequestId:
     """One use of a request id, from its look-up to its end."""
 
     def __init__(
-        self, context: Context, request_id: str, *, endpoint: str, badge_meta_id: str
+        self, context: Context, addressed: Addressed, *, endpoint: str
     ) -> None:
         self._context = context
-        self._id = request_id
+        self._id = addressed.request_id
         self._scope = {
             "organisation": "organisation",
-            "badge": badge_meta_id,
+            "badge": addressed.badge_meta_id,
             "endpoint": endpoint,
         }[context.switches.request_id_scope]
         if self._is_used():
             raise refusal(809)
         if context.switches.ids_registered_at == "start":
-            context.memory.burn(self._scope, request_id)
+            context.memory.burn(self._scope, self._id)
 
     def _is_used(self) -> bool:
         used_at = self._context.memory.request_ids.get((self._scope, self._id))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.sandbox import answers, bodies
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.messages import Reply, Request
 from flows.sandbox.reading_endpoints import customer_of
 from flows.sandbox.work import Context, Work, answered_by
@@ -18,9 +18,8 @@ def revoke_earn(context: Context, request: Request) -> Work:
 
     def reply() -> Reply:
         customer_id = customer_of(context, request, customer)
-        earns = context.memory.earns(badge_meta_id, customer_id)
-        is_known = any(earn.earned_badge_id == earned_badge_id for earn in earns)
-        if not is_known or earned_badge_id in context.memory.revoked:
+        earns = context.memory.active_earns(badge_meta_id, customer_id)
+        if not any(earn.earned_badge_id == earned_badge_id for earn in earns):
             raise refusal(814, 409)
         context.memory.revoke(earned_badge_id)
         data = {

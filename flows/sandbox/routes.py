@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from flows.sandbox import claiming, reading_endpoints, revoking
-from flows.sandbox.bodies import refusal
+from flows.sandbox.codes import refusal
 from flows.sandbox.earning import begin_earn, begin_earn_bulk
 from flows.sandbox.importing import begin_import
 from flows.sandbox.issuing import begin_issue_bulk
 from flows.sandbox.messages import Request
+from flows.sandbox.records import EndpointName
 from flows.sandbox.work import Work
 
 _BADGES = "/api_gateway/v1/badges"
@@ -21,13 +22,13 @@ Begin = Callable[..., Work]
 class Endpoint(NamedTuple):
     """An endpoint by the name that switches and faults know it by."""
 
-    name: str
+    name: EndpointName
     methods: tuple[str, ...]
     path: re.Pattern[str]
     begin: Begin
 
 
-def _endpoint(name: str, methods: str, path: str, begin: Begin) -> Endpoint:
+def _endpoint(name: EndpointName, methods: str, path: str, begin: Begin) -> Endpoint:
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     return Endpoint(name, tuple(methods.split()), re.compile(f"{pattern}/?"), begin)
 
@@ -45,9 +46,7 @@ ENDPOINTS = (
         begin_issue_bulk,
     ),
     _endpoint("import", "POST PUT", f"{_BADGES}/import/customerBadges", begin_import),
-    _endpoint(
-        "claim", "POST", f"{_BADGES}/badgeMeta/{{badge}}/claim", claiming.claim
-    ),
+    _endpoint("claim", "POST", f"{_BADGES}/badgeMeta/{{badge}}/claim", claiming.claim),
     _endpoint(
         "unclaim", "POST", f"{_BADGES}/badgeMeta/{{badge}}/unclaim", claiming.unclaim
     ),
@@ -79,10 +78,9 @@ ENDPOINTS = (
         reading_endpoints.customer_badge,
     ),
     _endpoint("lookup", "GET", "/v2/customers/lookup", reading_endpoints.lookup),
+    # A token needs no login: `desk` asks `login` itself.
+    _endpoint("token", "POST", "/v3/oauth/token/generate", begin_earn),
 )
-TOKEN_PATH = "/v3/oauth/token/generate"  # noqa: S105  a path
-NAMES = (*(endpoint.name for endpoint in ENDPOINTS), "token", "any")
-
 
 def endpoint_of(request: Request) -> tuple[Endpoint, dict[str, str]]:
     """Return the endpoint of a request and the values in its path; 404 or 405."""

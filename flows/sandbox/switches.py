@@ -4,7 +4,7 @@ Belongs here: the switches, what each decides, and its default. Does not belong 
 what is done with them, or faults (`faults`).
 
 A default is what a document shows. Where none does, it is the plainest behaviour, and
-the comment says `silent`.
+its description says `silent`.
 """
 
 from __future__ import annotations
@@ -14,129 +14,138 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from flows.sandbox.records import EndpointName
+
 
 class Switches(BaseModel):
     """How this sandbox behaves where the documents are silent or in conflict."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     # The answer of earnBulk -------------------------------------------------------
-    # `old`: issuedBadges (the reference page); `new`: earnedBadgesList and counts.
     response_shape: Literal["old", "new"] = "old"
-    # The old shape's one failure sample has an id beside the error.
+    """`old`: issuedBadges (the reference page); `new`: earnedBadgesList and counts."""
     id_beside_error: bool = True
-    # The new shape's sample does not repeat the request id.
+    """The old shape's one failure sample has an id beside the error."""
+    null_error_beside_id: bool = False
+    """The old shape's good elements carry `error: null`, as those of issueBulk do."""
     new_shape_has_request_id: bool = False
-    # An element of failedEarnBadgeErrorList: {customerId, code, message},
-    # {customerId, errorCode, errorMessage} or {customerId, error: {…}}. Silent.
+    """The new shape's sample does not repeat the request id."""
     failed_element: Literal["flat", "prefixed", "nested"] = "flat"
-    # The HTTP status of a call in which some customers, or all, failed. Silent.
+    """An element of failedEarnBadgeErrorList: {customerId, code, message},
+    {customerId, errorCode, errorMessage} or {customerId, error: {…}}. Silent."""
     partial_status: int = 200
-    # Customers come back in another order than they were sent.
+    """The HTTP status of a call in which some customers, or all, failed. Silent."""
     shuffles: bool = True
-    # What stands for no errors and no warnings: `documented` is [] after a success
-    # and null for the warnings of a refusal.
+    """Customers come back in another order than they were sent."""
     empty_as: Literal["documented", "list", "null"] = "documented"
-    # The zone of the ISO twins: Z in Europe, +05:30 in India.
+    """What stands for no errors and no warnings: `documented` is [] after a success
+    and null for the warnings of a refusal."""
     server_zone: str = "UTC"
-    # Feeds the order of customers and the ids.
+    """The zone of the ISO twins: Z in Europe, +05:30 in India."""
     seed: int = 0
+    """Feeds the order of customers and the ids."""
 
     # Request ids ------------------------------------------------------------------
-    # Whether a refused or failed call uses up its id. Silent.
     failed_calls_burn_id: bool = False
-    # Whether an id counts from the start or from the end of its processing. Silent.
+    """Whether a refused or failed call uses up its id. Silent."""
     ids_registered_at: Literal["start", "end"] = "start"
-    # After how many seconds an id may be used again. Silent: never.
+    """Whether an id counts from the start or from the end of its processing. Silent."""
     ids_forgotten_after_seconds: float | None = Field(default=None, ge=0)
-    # Within what an id must be unique. Silent.
+    """After how many seconds an id may be used again. Silent: never."""
     request_id_scope: Literal["organisation", "badge", "endpoint"] = "organisation"
+    """Within what an id must be unique. Silent."""
 
     # Which date is taken ----------------------------------------------------------
-    # `iso_first`: earnEventDate only counts without earnEventDateISO (newest page);
-    # `legacy_only`: the ISO field is not known to earnBulk; `ignored`: always now.
     earn_date_read: Literal["iso_first", "legacy_only", "ignored"] = "iso_first"
-    # How far ahead an earn date may lie; the older pages say not at all.
+    """`iso_first`: earnEventDate only counts without earnEventDateISO (newest page);
+    `legacy_only`: the ISO field is not known to earnBulk; `ignored`: always now."""
     future_allowed_seconds: float = Field(default=86_400, ge=0)
-    # Whether the window's own edges are inside. Silent.
+    """How far ahead an earn date may lie; the older pages say not at all."""
     window_start_inclusive: bool = True
+    """Whether the window's own edges are inside. Silent."""
     window_end_inclusive: bool = True
 
     # Refusals ---------------------------------------------------------------------
-    # A badge that isn't known: 404 with HTTP 404, or 1054 with HTTP 400.
     unknown_badge_code: Literal[404, 1054] = 404
-    # The HTTP status beside 815, for a badge that is not live. Silent.
+    """A badge that isn't known: 404 with HTTP 404, or 1054 with HTTP 400."""
     not_live_status: int = 409
-    # Retro issue of an expired badge is described; code 815 speaks against it.
+    """The HTTP status beside 815, for a badge that is not live. Silent."""
     expired_badge_refused: bool = False
-    # An earn date outside the window; 816 is documented for issueBulk only.
+    """Retro issue of an expired badge is described; code 815 speaks against it."""
     out_of_window_code: int = 816
+    """An earn date outside the window; 816 is documented for issueBulk only."""
     out_of_window_status: int = 400
-    # Whether a customer without enrolment fails alone, or the whole request. Silent.
     not_enrolled_refuses: Literal["request", "customer"] = "request"
-    # The code of a limit that is reached, and whether it fails the customer alone or
-    # the whole request with that status. Silent.
+    """Whether a customer without enrolment fails alone, or the whole request. Silent."""
     limit_code: int = 1041
+    """The code of a limit that is reached, and whether it fails the customer alone or
+    the whole request with that status. Silent."""
     limit_refuses: Literal["customer", "request"] = "customer"
     limit_status: int = 400
-    # 1040 for a second earn of a customer and badge: never, for the same earn date,
-    # or for any. The documents know 1040 for enrolments only.
     second_earn_refused: Literal["never", "same_date", "any_date"] = "never"
-    # Enrolling twice: 1040 (newer), or the earlier id again (an old sample).
+    """1040 for a second earn of a customer and badge: never, for the same earn date,
+    or for any. The documents know 1040 for enrolments only."""
     second_issue: Literal["refused", "earlier_id"] = "refused"
-    # `any`: every id is a customer; `added`: only those that were added.
+    """Enrolling twice: 1040 (newer), or the earlier id again (an old sample)."""
     customers_known: Literal["any", "added"] = "any"
-    # The code of a customer nobody knows, per customer; 1026 is known of reads only.
+    """`any`: every id is a customer; `added`: only those that were added."""
     unknown_customer_code: int = 1026
-    # A customer merged into another. Silent.
+    """The code of a customer nobody knows, per customer; 1026 is known of reads only."""
     merged_customer: Literal["issued", "refused", "survivor"] = "issued"
+    """A customer merged into another. Silent."""
     merged_customer_code: int = 8069
-    # Customers in one call: no document has a number.
     max_customers: int | None = Field(default=None, ge=1)
-    # Bytes of one body. Silent.
+    """Customers in one call: no document has a number."""
     max_body_bytes: int | None = Field(default=None, ge=1)
-    # What too many of either gets: a bare HTTP 413, or code 1060 with HTTP 400.
+    """Bytes of one body. Silent."""
     too_large: Literal["413", "1060"] = "1060"
-    # Endpoints outside the access group of the login: 403 with code 4000.
-    forbidden: frozenset[str] = frozenset()
+    """What too many of either gets: a bare HTTP 413, or code 1060 with HTTP 400."""
+    forbidden: frozenset[EndpointName] = frozenset()
+    """Endpoints outside the access group of the login: 403 with code 4000."""
 
     # Logins and pace --------------------------------------------------------------
-    # Basic is on by default for an organisation and can be switched off.
     basic_allowed: bool = True
-    # One page names CAP-API-ACCESS-TOKEN for the header of the token.
+    """Basic is on by default for an organisation and can be switched off."""
     short_token_header: bool = False
-    # The life of a token; the page's sample says 300 s.
+    """One page names CAP-API-ACCESS-TOKEN for the header of the token."""
     token_ttl_seconds: int = Field(default=300, ge=1)
-    # Calls per login in any 60 s, 0 for no limit: the badge pages give none.
+    """The life of a token; the page's sample says 300 s."""
     rate_limit_per_minute: int = Field(default=0, ge=0)
-    # What a 429 says of the wait. Silent.
+    """Calls per login in any 60 s, 0 for no limit: the badge pages give none."""
     retry_after: Literal["none", "seconds", "date"] = "none"
-    # Every call takes at least this long.
+    """What a 429 says of the wait. Silent."""
     latency_seconds: float = Field(default=0, ge=0)
+    """Every call takes at least this long."""
 
     # Reading back -----------------------------------------------------------------
-    # `earns` of one badge of a customer: every earn, the newest few, an empty list
-    # (all the samples), or no such key. Silent.
     earns_listed: Literal["all", "newest", "empty", "absent"] = "all"
+    """`earns` of one badge of a customer: every earn, the newest few, an empty list
+    (all the samples), or no such key. Silent."""
     earns_newest: int = Field(default=1, ge=0)
-    # The names inside an element of `earns`. Silent.
     earn_id_key: Literal["earnedBadgeId", "earnId", "issuedId", "id"] = "earnedBadgeId"
-    # `twin`: earnEventDate in seconds and earnEventDateISO; `text`: earnEventDate as
-    # ISO text; `seconds`: the number alone; `none`: no date at all. Silent.
+    """The names inside an element of `earns`. Silent."""
     earn_date_as: Literal["twin", "text", "seconds", "none"] = "twin"
-    # Whether an earn that has expired is still counted and listed. Silent.
+    """`twin`: earnEventDate in seconds and earnEventDateISO; `text`: earnEventDate as
+    ISO text; `seconds`: the number alone; `none`: no date at all. Silent."""
     earns_counted: Literal["all", "active"] = "all"
-    # Dates read back: as sent, or as the start of their day in the server's zone.
+    """Whether an earn that has expired is still counted and listed. Silent."""
     dates_read_back: Literal["exact", "day"] = "exact"
-    # Dates read back are off by this much, as by a zone's offset.
+    """Dates read back: as sent, or as the start of their day in the server's zone."""
     dates_shifted_seconds: int = 0
-    # Reads show the memory as it was this long ago. Silent.
+    """Dates read back are off by this much, as by a zone's offset."""
     reads_lag_seconds: float = Field(default=0, ge=0)
-    # Whatever the badge says, an earn has expired when it is made.
+    """Reads show the memory as it was this long ago. Silent."""
+    last_earn_is: Literal["newest_event", "newest_posted"] = "newest_event"
+    """Whose date lastEarnEventDate is: the latest date, or the earn posted last.
+    Silent."""
     earns_expire_at_once: bool = False
-    # A customer's list of badges: `data` is the list, or an object with it inside;
-    # `pagination` beside `data`, or inside it. Silent.
+    """Whatever the badge says, an earn has expired when it is made."""
     list_container: Literal["object", "list"] = "object"
+    """A customer's list of badges: `data` is the list, or an object with it inside;
+    `pagination` beside `data`, or inside it. Silent."""
     pagination_inside: bool = True
 
     @field_validator("server_zone")

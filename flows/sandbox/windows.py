@@ -14,7 +14,7 @@ _NEVER_MONTHS = 1200
 
 
 def shifted(at: int, unit: str, value: int, zone: ZoneInfo) -> int:
-    """Return an instant moved by days, weeks or calendar months of the server's zone."""
+    """Return an instant moved by days, weeks or the server's calendar months."""
     if unit != "MONTHS":
         return at + value * DAY * (7 if unit == "WEEKS" else 1)
     local = instant(at).astimezone(zone)

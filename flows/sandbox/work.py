@@ -53,8 +53,6 @@ class Work:
     commit: Callable[[Orders], Reply]
     fail: Callable[[], None] = _nothing
     customer_ids: tuple[int, ...] = ()
-    badge_meta_id: str | None = None
-    request_id: str | None = None
 
 
 def answered_by(reply: Callable[[], Reply]) -> Work:

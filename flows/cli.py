@@ -1,0 +1,464 @@
+"""The command `retrobadge`: what is typed, and what comes of it.
+
+Belongs here: commands, options, exit statuses. Does not belong here: the work itself
+(`flows.pipeline`), and how it looks on a screen (`flows.screens`). Heavy imports happen
+inside the command that needs them: help and a typing error are instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from datetime import date, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from transforms.errors import Fault, NotBuilt, RetrobadgeError
+
+if TYPE_CHECKING:
+    from flows.home import Home
+    from flows.runs import Report
+    from flows.settings import Settings
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    name="retrobadge",
+    help="Awards badges for past activity: derives, issues, settles and audits them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Format(StrEnum):
+    """How the answer of a query is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+DefinitionPath = Annotated[
+    Path, typer.Argument(help="The import definition, a TOML file.", show_default=False)
+]
+EarnedFrom = Annotated[
+    str | None,
+    typer.Option(metavar="D", help="Awards earned on this local day or later."),
+]
+EarnedUntil = Annotated[
+    str | None,
+    typer.Option(metavar="D", help="Awards earned before this local day."),
+]
+BadgeNames = Annotated[
+    list[str] | None,
+    typer.Option("--badge", metavar="NAME", help="Only this badge; may be repeated."),
+]
+CustomersFile = Annotated[
+    Path | None,
+    typer.Option("--customers", metavar="FILE", help="Only these: header customer_id."),
+]
+AwardsFile = Annotated[
+    Path | None,
+    typer.Option("--awards", metavar="FILE", help="Only these: header award_id."),
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="T", help="The instant taken for now, with offset."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]
+
+
+@app.callback()
+def every_command(
+    home: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where state lives; may stand anywhere in the command."
+        ),
+    ] = None,
+) -> None:
+    """Awards badges for past activity: derives, issues, settles and audits them."""
+    if home is not None:
+        os.environ["RETROBADGE_HOME"] = str(home)
+
+
+@app.command()
+def demo(
+    *,
+    port: Annotated[
+        int | None, typer.Option(help="The sandbox's port; else a free one.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Do the whole job on the sample activity against the sandbox; show the audit."""
+    from flows.demo import run_demo  # noqa: PLC0415
+
+    raise typer.Exit(_awaited(run_demo(port=port, as_json=as_json)))
+
+
+@app.command()
+def check(
+    definition: DefinitionPath,
+    *,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also log in and read the badges.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check a definition and its files; send nothing."""
+    from flows import screens  # noqa: PLC0415
+    from flows.checking import checked  # noqa: PLC0415
+    from flows.pipeline import Work  # noqa: PLC0415
+    from flows.runs import Job  # noqa: PLC0415
+
+    settings = _settings(needs_platform=online)
+    with screens.Live(is_quiet=as_json) as live:
+        work = Work(Job(definition=definition), settings, _home(settings), live)
+        found = _awaited(checked(work, is_online=online))
+    screens.show_check(found, as_json=as_json)
+
+
+@app.command()
+def plan(
+    definition: DefinitionPath,
+    *,
+    earned_from: EarnedFrom = None,
+    earned_until: EarnedUntil = None,
+    badge: BadgeNames = None,
+    customers: CustomersFile = None,
+    awards: AwardsFile = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a run would do, and write it into a folder for review."""
+    from flows import screens  # noqa: PLC0415
+    from flows.pipeline import Work, plan_badges  # noqa: PLC0415
+    from flows.planning import plan_json  # noqa: PLC0415
+
+    settings = _settings(needs_platform=True)
+    job = _job(
+        definition, earned_from, earned_until, badge, customers, awards, as_of, None
+    )
+    with screens.Live(is_quiet=as_json) as live:
+        made, folder = _awaited(
+            plan_badges(Work(job, settings, _home(settings), live))
+        )
+    if as_json:
+        screens.print_json(plan_json(made, folder))
+    else:
+        screens.show_plan(made, folder)
+    raise typer.Exit(1 if made.refused_by else 0)
+
+
+@app.command()
+def run(
+    definition: DefinitionPath,
+    *,
+    earned_from: EarnedFrom = None,
+    earned_until: EarnedUntil = None,
+    badge: BadgeNames = None,
+    customers: CustomersFile = None,
+    awards: AwardsFile = None,
+    as_of: AsOf = None,
+    stop_at: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Send nothing after this instant."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Wait for another run to end.")
+    ] = 0.0,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Send without asking. No guard is passed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Plan, send, settle and publish; first settle what earlier runs left."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from flows import screens  # noqa: PLC0415
+    from flows.pipeline import Work  # noqa: PLC0415
+
+    job = _job(
+        definition, earned_from, earned_until, badge, customers, awards, as_of, stop_at
+    )
+    job = replace(job, is_confirmed=yes, wait_seconds=wait)
+    try:
+        settings = _settings(needs_platform=True)
+        with screens.Live(is_quiet=as_json) as live:
+            work = Work(job, settings, _home(settings), live)
+            report = _awaited(_import(work))
+    except RetrobadgeError as error:
+        raise _reported(error, as_json=as_json) from None
+    screens.show_report(report, as_json=as_json)
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def resume(
+    *,
+    stop_at: Annotated[
+        str | None,
+        typer.Option(metavar="T", help="Send nothing after this instant."),
+    ] = None,
+    wait: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Wait for another run to end.")
+    ] = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Settle, and send what earlier runs reserved but never sent, as it was reserved."""
+    from flows import screens  # noqa: PLC0415
+    from flows.pipeline import Work, resume_badges  # noqa: PLC0415
+    from flows.runs import Job  # noqa: PLC0415
+
+    job = Job(stop_at=_instant(stop_at, "--stop-at"), wait_seconds=wait)
+    try:
+        settings = _settings(needs_platform=True)
+        with screens.Live(is_quiet=as_json) as live:
+            work = Work(job, settings, _home(settings), live)
+            report = _awaited(resume_badges(work))
+    except RetrobadgeError as error:
+        raise _reported(error, as_json=as_json) from None
+    screens.show_report(report, as_json=as_json)
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def runs(*, as_json: AsJson = False) -> None:
+    """List the runs of this home, newest first."""
+    from flows import screens  # noqa: PLC0415
+    from flows.audit import listed_runs  # noqa: PLC0415
+
+    settings = _settings(needs_platform=False)
+    screens.show_runs(listed_runs(_home(settings).audit), as_json=as_json)
+
+
+@app.command()
+def audit(
+    query: Annotated[str, typer.Argument(metavar="SQL", show_default=False)],
+    *,
+    output: Annotated[
+        Format, typer.Option("--format", help="How to print the answer.")
+    ] = Format.TABLE,
+) -> None:
+    """Ask the audit a question in SQL."""
+    from flows import screens  # noqa: PLC0415
+    from flows.audit import queried  # noqa: PLC0415
+
+    settings = _settings(needs_platform=False)
+    screens.show_answer(queried(_home(settings).audit, query), str(output))
+
+
+@app.command()
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0: any.")] = 8765,
+    badges: Annotated[
+        Path | None,
+        typer.Option(metavar="DEFINITION", help="Have the badges of a definition."),
+    ] = None,
+    memory: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Remember there what was issued."),
+    ] = None,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A behaviour; `list` names them all."),
+    ] = None,
+) -> None:
+    """Play the badge API on loopback, for rehearsal: it is not the platform."""
+    from flows.rehearsal import serve_sandbox  # noqa: PLC0415
+
+    serve_sandbox(port=port, badges=badges, memory=memory, switches=switch or [])
+
+
+def main() -> None:
+    """Run the command; known errors print a line each, others keep their traceback."""
+    os.umask(0o077)
+    arguments = _home_first(sys.argv[1:])
+    try:
+        app(args=arguments, prog_name="retrobadge")
+    except RetrobadgeError as error:
+        _print_faults(error.faults)
+        sys.exit(error.exit_status)
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        sys.exit(4)
+
+
+def _home_first(arguments: Sequence[str]) -> list[str]:
+    """Move `--home` to the front, where it is read for every command."""
+    first: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument == "--home":
+            first += [argument, *[value for value in [next(waiting, None)] if value]]
+        elif argument.startswith("--home="):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return first + rest
+
+
+def _awaited(work: Coroutine[Any, Any, T]) -> T:
+    return asyncio.run(work)
+
+
+async def _import(work: Any) -> Report:
+    """Run the import as a flow run where a Prefect server is configured."""
+    from flows.pipeline import import_badges  # noqa: PLC0415
+
+    if not _has_prefect_server():
+        return await import_badges(work)
+    from flows.import_badges import import_here  # noqa: PLC0415
+
+    return await import_here(work)
+
+
+def _has_prefect_server() -> bool:
+    """Tell whether an API is configured, without paying for Prefect's import."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = home / "profiles.toml"
+    return profiles.exists() and "PREFECT_API_URL" in profiles.read_text("utf-8")
+
+
+def _settings(*, needs_platform: bool) -> Settings:
+    from flows.settings import PROJECT, settings  # noqa: PLC0415
+
+    return settings(
+        os.environ, env_file=PROJECT / ".env", needs_platform=needs_platform
+    )
+
+
+def _home(settings: Settings) -> Home:
+    from flows.home import open_home  # noqa: PLC0415
+
+    return open_home(settings.retrobadge_home)
+
+
+def _job(
+    definition: Path,
+    earned_from: str | None,
+    earned_until: str | None,
+    badges: list[str] | None,
+    customers: Path | None,
+    awards: Path | None,
+    as_of: str | None,
+    stop_at: str | None,
+) -> Any:
+    from flows.runs import Job  # noqa: PLC0415
+
+    job = Job(
+        definition=definition,
+        earned_from=_day(earned_from, "--earned-from"),
+        earned_until=_day(earned_until, "--earned-until"),
+        badges=tuple(badges or ()),
+        customers_file=customers,
+        awards_file=awards,
+        as_of=_instant(as_of, "--as-of"),
+        stop_at=_instant(stop_at, "--stop-at"),
+    )
+    if job.earned_from and job.earned_until and job.earned_from >= job.earned_until:
+        raise typer.BadParameter(
+            f"--earned-from {job.earned_from} must lie before --earned-until "
+            f"{job.earned_until}, which is exclusive"
+        )
+    return job
+
+
+def _day(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} {text!r} is no day: write 2017-03-31"
+        ) from None
+
+
+def _instant(text: str | None, option: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise typer.BadParameter(
+            f"{option} {text!r} is no instant with an offset: write "
+            "2017-03-31T18:00:00-05:00"
+        )
+    return found
+
+
+def _reported(error: RetrobadgeError, *, as_json: bool) -> typer.Exit:
+    """Print a refusal as the report that `--json` promises, or as lines."""
+    from flows import screens  # noqa: PLC0415
+    from flows.runs import refused_report  # noqa: PLC0415
+
+    if as_json:
+        screens.print_json(refused_report(error).as_json())
+    else:
+        _print_faults(error.faults)
+    return typer.Exit(error.exit_status)
+
+
+def _print_faults(faults: Sequence[Fault]) -> None:
+    for fault in faults:
+        sys.stderr.write(f"retrobadge: {printable(str(fault))}\n")
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters are shown and do nothing."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def _not_built(name: str, does: str) -> None:
+    """Add a command that refuses, so that nobody waits for what is not there."""
+
+    def refuse(
+        arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    ) -> None:
+        del arguments
+        raise NotBuilt.of(
+            "command_not_built", f"`retrobadge {name}` is not built in this version"
+        )
+
+    unread = {"ignore_unknown_options": True, "allow_extra_args": True}
+    app.command(name, help=f"{does} Not built yet.", context_settings=unread)(refuse)
+
+
+for _name, _does in {
+    "init": "Write a definition from a file's columns.",
+    "badges": "List the platform's badges.",
+    "approve": "Record the approval that a guard wants.",
+    "apply": "Carry out exactly one plan.",
+    "reconcile": "Compare the audit with the platform.",
+    "retry": "Send again what can succeed now.",
+    "revoke": "Take back what was issued.",
+    "release": "Free revoked awards for planning again.",
+    "explain": "Say why, when, or how far from it.",
+    "compare": "Compare two definitions over the same activity.",
+    "claim": "Claim the badges for Historical_Import.",
+    "report": "Write one HTML file with figures and plots.",
+    "restore": "Bring a ledger back from a backup.",
+    "recover": "Rebuild a ledger from the audit.",
+}.items():
+    _not_built(_name, _does)

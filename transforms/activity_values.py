@@ -1,0 +1,385 @@
+"""Turns the values of activity files into typed columns, and never misreads one.
+
+Belongs here: what a customer id, an amount, a time and a typed column may look like; a
+value that does not look like it becomes null. Does not belong here: what becomes of a
+row with such a value (`activity`).
+
+Each function takes a column as it was read (text from CSV and NDJSON, typed from
+Parquet) and first tries the whole column as it stands; only where a value does not fit
+are spaces cut off and blanks told from faults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import polars as pl
+
+INSTANT = pl.Datetime("us", "UTC")
+# Below 2^50 a double times a power of ten still rounds to the right minor unit, and
+# a sum of nine thousand of them still fits 64 bits.
+MAX_MINOR_UNITS = 10**15
+FIRST_YEAR, LAST_YEAR = 1900, 2100
+
+_WHOLE = r"^[0-9]+$"
+_SIGNED = r"^[+-]?[0-9]+$"
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)$"
+_ISO = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+    r"(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
+)
+_EPOCH = r"^-?[0-9]{1,15}(?:\.[0-9]{1,9})?$"
+_DAY_LENGTH, _MINUTE_LENGTH, _SECOND_LENGTH = 10, 16, 19
+_TRUE, _FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+_TOLERANCE = 1e-6  # of a minor unit: what arithmetic on floats leaves behind
+
+Ambiguous = Literal["reject", "earliest", "latest"]
+
+
+def blanks(values: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return where there is no value: null, nothing but spaces, or one of `nulls`."""
+    if values.dtype != pl.String:
+        return values.is_null()
+    text = values.str.strip_chars()
+    return values.is_null() | (text == "") | text.is_in([*nulls, ""])
+
+
+def texts(values: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return a column as text; one of `nulls` is null, nothing else is changed."""
+    if values.dtype != pl.String:
+        return values.cast(pl.String)
+    if not nulls or not values.is_in(list(nulls)).any():
+        return values
+    is_null = values.is_in(list(nulls))
+    return values.set(is_null, None)
+
+
+def identifiers(values: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return a column as text without surrounding spaces; blank is null.
+
+    Whole numbers of a float column lose their `.0`: pandas turns an integer column
+    with a gap in it into floats. Other floats are null.
+    """
+    if values.dtype.is_float():
+        return whole_numbers(values, nulls, is_signed=True).cast(pl.String)
+    if values.dtype != pl.String:
+        return values.cast(pl.String)
+    text = values.str.strip_chars()
+    return text.set(blanks(text, nulls).fill_null(value=True), None)
+
+
+def whole_numbers(
+    values: pl.Series, nulls: Collection[str], *, is_signed: bool = False
+) -> pl.Series:
+    """Return a column as Int64: plain digits, or whole values that fit.
+
+    Without `is_signed` a sign is no digit.
+    """
+    if values.dtype == pl.String:
+        fitting = _fitting(values, _SIGNED if is_signed else _WHOLE, nulls)
+        return fitting.cast(pl.Int64, strict=False)
+    if values.dtype.is_float():
+        wide = values.cast(pl.Float64)
+        fits = (wide == wide.floor()) & (wide >= -(2.0**63)) & (wide < 2.0**63)
+        return wide.set(~fits.fill_null(value=False), None).cast(pl.Int64)
+    if values.dtype.is_decimal():
+        whole = values.cast(pl.Int64, strict=False)
+        return whole.set((whole != values).fill_null(value=True), None)
+    return values.cast(pl.Int64, strict=False)
+
+
+def minor_units(
+    values: pl.Series, nulls: Collection[str], *, decimals: int, sign: str = "."
+) -> pl.Series:
+    """Return amounts in currency units as Int64 minor units.
+
+    Text has at most `decimals` decimals after the decimal `sign`. A float is taken
+    for the amount next to it when it lies within a millionth of a minor unit, or when
+    no float of its type is nearer to that amount.
+    """
+    scale = 10**decimals
+    if values.dtype == pl.String:
+        number = _fitting(values, _amount_pattern(decimals, sign), nulls)
+        if sign != ".":
+            number = number.str.replace(sign, ".", literal=True)
+        return _bounded((number.cast(pl.Float64, strict=False) * scale).round())
+    if values.dtype.is_float():
+        exact = values.cast(pl.Float64) * scale
+        nearest = exact.round()
+        is_near = (exact - nearest).abs() <= _TOLERANCE
+        is_same = (nearest / scale).cast(values.dtype) == values
+        return _bounded(nearest.set(~(is_near | is_same).fill_null(value=False), None))
+    wide = values.cast(pl.Decimal(38, max(decimals, _scale(values))), strict=False)
+    minor = (wide * scale).cast(pl.Decimal(38, _scale(wide)), strict=False)
+    whole = minor.cast(pl.Int64, strict=False)
+    return _bounded(whole.set((whole != minor).fill_null(value=True), None))
+
+
+def instants(
+    values: pl.Series,
+    nulls: Collection[str],
+    *,
+    style: str,
+    timezone: str,
+    ambiguous: Ambiguous,
+) -> pl.Series:
+    """Return a column of times as instants in UTC.
+
+    `style` is `iso`, `epoch_seconds`, `epoch_milliseconds` or a strptime format. A
+    time without offset is local to `timezone`; a day alone is its first moment. The
+    hour that a clock skips is null, the hour that it repeats as `ambiguous` says, and
+    what lies outside the years 1900 to 2100 is null.
+    """
+    if style.startswith("epoch_"):
+        is_milliseconds = style == "epoch_milliseconds"
+        found = _from_epoch(values, nulls, is_milliseconds=is_milliseconds)
+    elif values.dtype == pl.Date:
+        found = day_starts(values, timezone)
+    elif isinstance(values.dtype, pl.Datetime):
+        found = _from_datetimes(values, timezone, ambiguous)
+    elif style == "iso":
+        found = _from_iso(values, nulls, timezone, ambiguous)
+    else:
+        found = _from_strptime(values, nulls, style, timezone, ambiguous)
+    years = found.dt.year()
+    is_out = (years < FIRST_YEAR) | (years > LAST_YEAR)
+    return found.set(is_out, None) if is_out.any() else found
+
+
+def day_starts(days: pl.Series, timezone: str) -> pl.Series:
+    """Return the first moment of each local day, as an instant in UTC.
+
+    Where midnight comes twice it is the first; where the clock skips it, the day
+    begins later; a day that a zone skipped altogether is null.
+    """
+    midnights = days.cast(pl.Datetime("us"))
+    found = localised(midnights, timezone, "earliest")
+    skipped = found.is_null() & days.is_not_null()
+    if skipped.any():
+        later = {day: _late_start(day, timezone) for day in days.filter(skipped)}
+        starts = days.replace_strict(later, default=None, return_dtype=INSTANT)
+        found = found.zip_with(~skipped, starts)
+    return found
+
+
+def localised(values: pl.Series, timezone: str, ambiguous: Ambiguous) -> pl.Series:
+    """Return local times as instants in UTC; the missing hour is null."""
+    if timezone == "UTC":
+        return values.dt.replace_time_zone("UTC")
+    choice: Literal["null", "earliest", "latest"] = (
+        "null" if ambiguous == "reject" else ambiguous
+    )
+    return values.dt.replace_time_zone(
+        timezone, ambiguous=choice, non_existent="null"
+    ).dt.convert_time_zone("UTC")
+
+
+def booleans(values: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return true, t, yes, y, 1 and their opposites as booleans."""
+    if values.dtype == pl.Boolean:
+        return values
+    words = identifiers(values, nulls).str.to_lowercase()
+    known = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+    return words.replace_strict(known, default=None, return_dtype=pl.Boolean)
+
+
+def days(values: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return days written as 2024-01-31."""
+    if values.dtype == pl.Date:
+        return values
+    text = _fitting(values, r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", nulls)
+    return text.str.to_date("%Y-%m-%d", strict=False)
+
+
+def numbers(values: pl.Series, nulls: Collection[str], *, sign: str = ".") -> pl.Series:
+    """Return finite decimal numbers as Float64, whatever their decimals."""
+    if values.dtype != pl.String:
+        wide = values.cast(pl.Float64, strict=False)
+        return wide.set(~wide.is_finite().fill_null(value=True), None)
+    text = _fitting(values, _NUMBER if sign == "." else _NUMBER.replace(r"\.", ","),
+                    nulls)
+    if sign != ".":
+        text = text.str.replace(sign, ".", literal=True)
+    return text.cast(pl.Float64, strict=False)
+
+
+def _fitting(values: pl.Series, pattern: str, nulls: Collection[str]) -> pl.Series:
+    """Return the values that match, without surrounding spaces; all others are null."""
+    fits = values.str.contains(pattern)
+    if not (fits.all() and not _any_of(values, nulls)):
+        values = values.str.strip_chars()
+        fits = values.str.contains(pattern) & ~values.is_in(list(nulls))
+        values = values.set(~fits.fill_null(value=False), None)
+    return values
+
+
+def _any_of(values: pl.Series, nulls: Collection[str]) -> bool:
+    """Return whether a word for null, such as `0` or `9999`, looks like a value."""
+    words = [word for word in nulls if word.strip()]
+    return bool(words) and bool(values.is_in(words).any())
+
+
+def _amount_pattern(decimals: int, sign: str) -> str:
+    point = r"\." if sign == "." else sign
+    if decimals == 0:
+        return rf"^[+-]?[0-9]+{point}?$"
+    return (
+        rf"^[+-]?(?:[0-9]+(?:{point}[0-9]{{0,{decimals}}})?"
+        rf"|{point}[0-9]{{1,{decimals}}})$"
+    )
+
+
+def _scale(values: pl.Series) -> int:
+    return values.dtype.scale if isinstance(values.dtype, pl.Decimal) else 0
+
+
+def _bounded(minor: pl.Series) -> pl.Series:
+    """Return as Int64 what is not larger than any amount can be."""
+    fits = (minor.abs() <= MAX_MINOR_UNITS).fill_null(value=False)
+    if not fits.all():
+        minor = minor.set(~fits, None)
+    return minor.cast(pl.Int64)
+
+
+def _from_epoch(
+    values: pl.Series, nulls: Collection[str], *, is_milliseconds: bool
+) -> pl.Series:
+    unit = 1_000 if is_milliseconds else 1_000_000
+    if values.dtype == pl.String:
+        text = _fitting(values, _EPOCH, nulls)
+        number = text.cast(pl.Decimal(38, 9), strict=False)
+    else:
+        number = values.cast(pl.Decimal(38, 9), strict=False)
+    micros = (number * unit).cast(pl.Int64, strict=False)
+    return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _from_datetimes(
+    values: pl.Series, timezone: str, ambiguous: Ambiguous
+) -> pl.Series:
+    years = values.dt.year()  # a far date would overflow in microseconds
+    is_far = (years < FIRST_YEAR - 1) | (years > LAST_YEAR + 1)
+    near = values.set(is_far, None) if is_far.any() else values
+    micros = near.dt.cast_time_unit("us")
+    if getattr(values.dtype, "time_zone", None) is not None:
+        return micros.dt.convert_time_zone("UTC")
+    return localised(micros, timezone, ambiguous)
+
+
+def _from_iso(
+    values: pl.Series, nulls: Collection[str], timezone: str, ambiguous: Ambiguous
+) -> pl.Series:
+    text = _fitting(values, _ISO, nulls)
+    lengths = text.str.len_bytes()
+    if lengths.min() == lengths.max() == _SECOND_LENGTH:
+        return localised(_seconds(text), timezone, ambiguous)
+    is_day = (lengths == _DAY_LENGTH).fill_null(value=False)
+    if is_day.all():
+        return day_starts(text.str.to_date("%Y-%m-%d", strict=False), timezone)
+    parts = pl.DataFrame({"text": text.set(is_day, None)})
+    found = _from_iso_times(parts, timezone, ambiguous)
+    if is_day.any():
+        only_days = text.set(~is_day, None).str.to_date("%Y-%m-%d", strict=False)
+        found = found.zip_with(~is_day, day_starts(only_days, timezone))
+    return found
+
+
+def _from_iso_times(
+    parts: pl.DataFrame, timezone: str, ambiguous: Ambiguous
+) -> pl.Series:
+    """Return the instants of ISO times, whose fractions and offsets may differ."""
+    text = pl.col("text")
+    has_seconds = text.str.slice(_MINUTE_LENGTH, 1) == ":"
+    minutes = text.str.slice(0, _MINUTE_LENGTH)
+    clock = (
+        pl.when(has_seconds)
+        .then(text.str.slice(0, _SECOND_LENGTH))
+        .otherwise(minutes + ":00")
+    )
+    rest = (
+        pl.when(has_seconds)
+        .then(text.str.slice(_SECOND_LENGTH))
+        .otherwise(text.str.slice(_MINUTE_LENGTH))
+    )
+    parts = parts.select(clock=clock, rest=rest)
+    fraction = pl.col("rest").str.extract(r"^[.,]([0-9]+)").str.pad_end(6, "0")
+    offset = pl.col("rest").str.extract(r"([Zz]|[+-][0-9:]+)$")
+    parts = parts.select(
+        "clock", micros=fraction.str.slice(0, 6).cast(pl.Int64), offset=offset
+    )
+    digits = pl.col("offset").str.replace(":", "", literal=True)
+    sign = pl.when(digits.str.starts_with("-")).then(-1).otherwise(1)
+    hours = digits.str.slice(1, 2).cast(pl.Int64, strict=False).fill_null(0)
+    minutes_off = digits.str.slice(3, 2).cast(pl.Int64, strict=False).fill_null(0)
+    ahead = pl.duration(minutes=sign * (hours * 60 + minutes_off))
+    seconds = _seconds(parts["clock"])
+    local = localised(seconds, timezone, ambiguous)
+    columns = parts.with_columns(seconds=seconds, local=local)
+    is_odd = (hours > 23) | (minutes_off > 59)  # noqa: PLR2004
+    absolute = pl.col("seconds").dt.replace_time_zone("UTC") - ahead
+    whole = (
+        pl.when(pl.col("offset").is_null())
+        .then(pl.col("local"))
+        .when(~is_odd)
+        .then(absolute)
+    )
+    return columns.select(
+        whole + pl.duration(microseconds=pl.col("micros").fill_null(0))
+    ).to_series()
+
+
+def _seconds(text: pl.Series) -> pl.Series:
+    """Return `2024-01-31 10:11:12`, or the same with a T, as local times."""
+    is_t = text.str.slice(_DAY_LENGTH, 1) == "T"
+    if is_t.any():
+        if is_t.all():
+            return _strptime(text, "%Y-%m-%dT%H:%M:%S")
+        text = text.str.replace("T", " ", literal=True)
+    return _strptime(text, "%Y-%m-%d %H:%M:%S")
+
+
+def _strptime(text: pl.Series, style: str) -> pl.Series:
+    return text.str.to_datetime(style, time_unit="us", strict=False, cache=False)
+
+
+def _from_strptime(
+    values: pl.Series,
+    nulls: Collection[str],
+    style: str,
+    timezone: str,
+    ambiguous: Ambiguous,
+) -> pl.Series:
+    text = identifiers(values, nulls)
+    if "%z" in style or "%:z" in style or "%#z" in style:
+        return _strptime(text, style).dt.convert_time_zone("UTC")
+    if not _has_clock(style):
+        return day_starts(text.str.to_date(style, strict=False), timezone)
+    # A leap second would be read as the next minute.
+    return localised(_strptime(text, style), timezone, ambiguous)
+
+
+def _has_clock(style: str) -> bool:
+    return any(part in style for part in ("%H", "%I", "%k", "%l", "%T", "%R", "%X",
+                                          "%r", "%c", "%s", "%+"))
+
+
+def _late_start(day: date, timezone: str) -> datetime | None:
+    """Return the first moment of a day whose midnight the clock skips."""
+    zone = ZoneInfo(timezone)
+    utc = ZoneInfo("UTC")
+    before = datetime(day.year, day.month, day.day, tzinfo=utc) - timedelta(hours=26)
+    minutes = range(52 * 60)
+    low, high = 0, len(minutes)
+    while low < high:
+        middle = (low + high) // 2
+        local = (before + timedelta(minutes=middle)).astimezone(zone)
+        if local.date() < day:
+            low = middle + 1
+        else:
+            high = middle
+    found = before + timedelta(minutes=low)
+    return found if found.astimezone(zone).date() == day else None

@@ -1,0 +1,132 @@
+"""Counts, sums and different values inside a window that ends with each activity.
+
+Belongs here: `within`, the window `(t - within, t]`, and `repeat` with it: an activity
+serves one occurrence, and counting starts again after it. Does not belong here: what a
+duration is (`local_time`), and how spans serve (`spans`).
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from transforms.counting import hits, value_code, with_sums
+from transforms.qualifying import with_groups
+from transforms.spans import Window, served_spans, with_first
+
+
+def counted_within(
+    rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
+) -> pl.DataFrame:
+    """Return the first row that is the Nth inside its window; then the next such."""
+    since = pl.col("at") - (min(at_least, rows.height + 1) - 1)
+    rows = rows.with_columns(since=pl.when(since >= pl.col("begin")).then(since))
+    served = with_first(served_spans(rows, window, most=most), rows, window)
+    count = pl.col("at") - pl.col("first") + 1
+    return hits(served.with_columns(measure=count), most)
+
+
+def distinct_counted_within(
+    rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
+) -> pl.DataFrame:
+    """Return the first row whose window holds N different values; then the next such."""
+    rows = rows.with_columns(code=value_code())
+    rows = rows.with_columns(since=_since_values(rows, at_least))
+    served = with_first(served_spans(rows, window, most=most), rows, window)
+    inside = pl.int_ranges(pl.col("first"), pl.col("at") + 1)
+    codes = served.select("at", inside=inside).explode("inside")
+    codes = codes.with_columns(code=rows["code"].gather(codes["inside"]))
+    measures = codes.group_by("at").agg(measure=pl.col("code").n_unique())
+    return hits(served.join(measures, on="at", how="inner"), most)
+
+
+def _since_values(rows: pl.DataFrame, at_least: int) -> pl.Series:
+    """Return the latest row since which N different values stand, null before that.
+
+    The Nth latest value moves only when a row brings a value that is not among the
+    N - 1 latest: then the (N - 1)th of the row before becomes the Nth.
+    """
+    frame = rows.select("at", "begin", last_same=_last_same(rows), since="at")
+    before = pl.col("since").shift()
+    is_begin = pl.col("at") == pl.col("begin")
+    moves = pl.col("last_same") < before
+    for _ in range(1, min(at_least, rows.height + 1)):
+        # -1: the group has not had that many yet.
+        since = pl.when(is_begin).then(-1).when(moves).then(before).forward_fill()
+        frame = frame.with_columns(since=since)
+    return frame.select(pl.when(pl.col("since") >= 0).then("since")).to_series()
+
+
+def _last_same(rows: pl.DataFrame) -> pl.Series:
+    """Return the group's last row before with the same value, -1 if there is none."""
+    order = pl.arg_sort_by("group", "code", maintain_order=True)
+    keys = pl.col("at", "group", "code")
+    is_same = pl.all_horizontal(
+        pl.col(key) == pl.col(key).shift() for key in ("group", "code")
+    )
+    last_same = pl.when(is_same).then(pl.col("at").shift()).fill_null(-1)
+    by_value = rows.select(keys.gather(rows.select(order).to_series()))
+    return by_value.select("at", last_same=last_same).sort("at")["last_same"]
+
+
+def summed_within(
+    rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
+) -> pl.DataFrame:
+    """Return the first row whose window holds the sum; then the next such.
+
+    `value` is Int64 minor units; null adds nothing.
+    """
+    rows = with_sums(rows, at_least)
+    with_returns = rows.filter(pl.col("value") < 0)["group"].unique()
+    has_returns = pl.col("group").is_in(with_returns.implode())
+    growing = with_groups(rows.filter(~has_returns), ("group",))
+    others = with_groups(rows.filter(has_returns), ("group",))
+    return pl.concat(
+        [
+            _growing_sums(growing, at_least, window, most=most),
+            _sums_with_returns(others, at_least, window, most=most),
+        ]
+    )
+
+
+def _growing_sums(
+    rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
+) -> pl.DataFrame:
+    """Serve sums that only grow: the spans are found by searching the sum so far."""
+    rows = with_sums(rows, at_least)
+    before = pl.col("total") - pl.col("value")
+    last_fit = before.search_sorted(pl.col("total") - at_least, side="right")
+    since = last_fit.cast(pl.Int64) - 1
+    rows = rows.with_columns(since=pl.when(since >= pl.col("begin")).then(since))
+    served = with_first(served_spans(rows, window, most=most), rows, window)
+    sums_before = rows.select(before.gather(served["first"])).to_series()
+    return hits(served.with_columns(measure=pl.col("total") - sums_before), most)
+
+
+def _sums_with_returns(
+    rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
+) -> pl.DataFrame:
+    """Serve sums that also shrink, which are no spans: one occurrence per round."""
+    before = pl.col("total") - pl.col("value")
+    rows = with_first(rows.with_columns(previous=pl.col("begin") - 1), rows, window)
+    rows = rows.with_columns(
+        before_window=before.gather(pl.col("first")),
+        before_counting=before.gather(pl.col("begin")),
+    )
+    is_inside = pl.col("first") > pl.col("previous")
+    outside = pl.when(is_inside).then("before_window").otherwise("before_counting")
+    found: list[pl.DataFrame] = []
+    while True:
+        met = rows.with_columns(
+            measure=pl.col("total") - outside, ordinal=pl.lit(len(found) + 1, pl.Int64)
+        )
+        met = met.filter(pl.col("measure") >= at_least)
+        met = met.unique("group", keep="first", maintain_order=True)
+        found.append(hits(met, most))
+        if met.is_empty() or len(found) == most:
+            return pl.concat(found)
+        starts = met.select("group", previous="at", before_counting="total")
+        rows = (
+            rows.drop("previous", "before_counting")
+            .join(starts, on="group", how="inner", maintain_order="left")
+            .filter(pl.col("at") > pl.col("previous"))
+        )
