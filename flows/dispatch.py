@@ -66,6 +66,7 @@ class Dispatch:
         self._too_large: dict[str, int] = {}
         self._failures = 0
         self._behind: dict[str, list[Tracked]] = defaultdict(list)
+        self._first: dict[int, str] = {}
         self._over: set[str] = set()
 
     async def run(
@@ -100,15 +101,16 @@ class Dispatch:
 
     def _waits_behind(self, planned: Sequence[Tracked]) -> None:
         """Keep requests apart that share a customer, badge and date."""
-        here = {tracked.request.request_id for tracked in planned}
+        self._first = {id(t.family): t.request.request_id for t in planned}
+        here = set(self._first.values())
         for tracked in planned:
             after = tracked.request.after_request_id
-            if after in here and after is not None:
+            if after is not None and after in here:
                 self._behind[after].append(tracked)
 
     def _queue(self, tracked: Tracked) -> None:
         after = tracked.request.after_request_id
-        if after in self._behind and after not in self._over:
+        if after is not None and after in self._behind and after not in self._over:
             return  # it is queued when the one before it is over
         self.agenda.add(Step(tracked, "send"))
 
@@ -142,12 +144,15 @@ class Dispatch:
             await self._is_over(tracked, line)
 
     async def _is_over(self, tracked: Tracked, line: Line) -> None:
-        """Let those go on that waited for this request."""
+        """Let those go on that waited for this request and all that took over."""
         if tracked.is_left:
             return
-        self._over.add(tracked.request.request_id)
-        for waiting in self._behind.pop(tracked.request.request_id, []):
-            self._queue(waiting)
+        tracked.family.live -= 1
+        first = self._first.get(id(tracked.family))
+        if first is not None and tracked.family.live == 0:
+            self._over.add(first)
+            for waiting in self._behind.pop(first, []):
+                self._queue(waiting)
         if tracked.is_canary and tracked.request.badge_meta_id not in (
             self.stopped_badges
         ):
@@ -333,7 +338,10 @@ class Dispatch:
         halves = self.settling.rows.replaced(
             entry,
             tracked,
-            split(tracked.request, tracked.request.awards),
+            split(
+                tracked.request,
+                [a for a in tracked.request.awards if a.customer_id in tracked.awards],
+            ),
             utc_now(),
             status=RequestStatus.SPLIT,
             reason="too many customers for one call",

@@ -15,6 +15,7 @@ import polars as pl
 
 from flows.ledger import Ledger
 from flows.tracking import ACTOR, OpenAward, Tracked
+from transforms.errors import LooksWrong
 from transforms.outcomes import Result
 from transforms.requests import requests_from_frames
 from transforms.statuses import WITHDRAWN, AwardStatus, Proof, RequestStatus
@@ -41,12 +42,18 @@ class Reservation:
 
 
 def reserve(ledger: Ledger, run_id: str, wanted: Reservation, now: datetime) -> None:
-    """Write awards, requests and their first events in one transaction."""
+    """Write awards, requests and their first events in one transaction.
+
+    A request that comes out as one that was withdrawn, or split before anything was
+    sent, is taken up again; one that is still live under its id is a defect.
+    """
     stamp = pl.lit(now, dtype=_UTC)
+    known = _not_live(ledger, wanted.requests)
+    is_new = ~pl.col("request_id").is_in(known.implode())
     awards = wanted.awards.with_columns(
         planned_run_id=pl.lit(run_id), planned_at=stamp
     ).drop("result", "held_earned_badge_id")
-    requests = wanted.requests.with_columns(
+    requests = wanted.requests.filter(is_new).with_columns(
         run_id=pl.lit(run_id), succession=pl.lit(0, pl.Int32), reserved_at=stamp
     )
     request_events = wanted.requests.select(
@@ -60,10 +67,24 @@ def reserve(ledger: Ledger, run_id: str, wanted: Reservation, now: datetime) -> 
             "awards": awards,
             "award_events": _first_events(wanted, run_id, stamp),
             "requests": requests,
-            "request_awards": wanted.request_awards,
+            "request_awards": wanted.request_awards.filter(is_new),
             "request_events": request_events,
         }
     )
+
+
+def _not_live(ledger: Ledger, requests: pl.DataFrame) -> pl.Series:
+    """Return which ids the ledger has already, and may have again."""
+    known = ledger.read_with("requests_by_id", requests.select("request_id"))
+    gone = [str(RequestStatus.SPLIT), str(RequestStatus.WITHDRAWN)]
+    live = known.filter(~pl.col("status").is_in(gone))
+    if not live.is_empty():
+        raise LooksWrong.of(
+            "request_live",
+            f"{live.height} requests are live under ids that would be reserved again, "
+            f"{live['request_id'][0]} among them: nothing was sent; this is a defect",
+        )
+    return known["request_id"]
 
 
 def _first_events(wanted: Reservation, run_id: str, stamp: pl.Expr) -> pl.DataFrame:

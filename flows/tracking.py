@@ -31,6 +31,13 @@ class OpenAward:
 
 
 @dataclass
+class Family:
+    """A request and those that took over from it; it is over when all of them are."""
+
+    live: int = 1
+
+
+@dataclass
 class Tracked:
     """One request on its way.
 
@@ -43,6 +50,7 @@ class Tracked:
     request: Request
     awards: dict[int, OpenAward]
     succession: int = 0
+    family: Family = field(default_factory=Family)
     attempts: int = 0
     first_attempt_at: datetime | None = None
     last_ended_at: datetime | None = None
@@ -239,6 +247,7 @@ class Rows:
                 request=child,
                 awards={c: replace(award) for c, award in awards.items()},
                 succession=succession,
+                family=tracked.family,
             )
             if status is RequestStatus.SUCCEEDED:
                 new.first_attempt_at = tracked.first_attempt_at
@@ -250,6 +259,7 @@ class Rows:
         for new in made:
             for customer_id in new.awards:
                 del tracked.awards[customer_id]
+        tracked.family.live += len(made) - 1
         self._request(entry, tracked, status, now, reason)
         return made
 

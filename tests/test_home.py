@@ -41,6 +41,7 @@ def holder(home: Home):
 
 
 def mode(path) -> int:
+    """Return the permissions of a path."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
@@ -51,7 +52,7 @@ def test_folders_are_ours_alone(tmp_path):
 
     assert home == again
     folders = [home.plans, home.reports, home.backups, home.logs, home.accepted]
-    assert [0o700] * 6 == [mode(path) for path in [home.root, *folders]]
+    assert {mode(path) for path in [home.root, *folders]} == {0o700}
 
 
 def test_files_have_names(tmp_path):
@@ -75,7 +76,7 @@ def test_home_is_a_file(tmp_path):
 
 
 def test_lock_says_who_holds_it(tmp_path):
-    """The lock file names process and command while the lock is held, and is private."""
+    """While the lock is held its file names process and command, and is private."""
     home = open_home(tmp_path)
     with home.lock(0, "retrobadge run a.toml"):
         told = json.loads(home.run_lock.read_text())

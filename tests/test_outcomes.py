@@ -49,7 +49,7 @@ PER_CUSTOMER = {
     ),
     "failed, new shape": (
         new_body(new_item(2), failed=({"customerId": 1, "errorCode": 1026},)),
-        "1:failed 2:issued",
+        "1:blocked 2:issued",
     ),
     "failed, nested": (
         new_body(new_item(2), failed=({"customerId": 1, "error": error(750)},)),
@@ -214,7 +214,10 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(

@@ -23,10 +23,12 @@ OAUTH = {
 
 
 def made(**environ: str) -> Settings:
+    """Return the settings of a Basic login and what else is set."""
     return settings(PLATFORM | environ, env_file=None)
 
 
 def faults(environ: dict[str, str], env_file: Path | None = None) -> tuple[Fault, ...]:
+    """Return the faults for which an environment is refused."""
     with pytest.raises(SettingsRefused) as refusal:
         settings(environ, env_file=env_file)
     return refusal.value.faults

@@ -42,11 +42,15 @@ def elapsed(
     have begun by `as_of` count. `measure` is in units of `after`.
     """
     first = rows.filter(pl.col("at") == pl.col("begin"))
-    step = exact_length(after) if is_exact(after) else months_in(after) * _SHORTEST_MONTH
+    step = (
+        exact_length(after) if is_exact(after) else months_in(after) * _SHORTEST_MONTH
+    )
     longest = pl.lit(as_of + _SLACK, dtype=INSTANT) - pl.col("occurred_at")
     ordinals = longest.dt.total_microseconds() // (step // timedelta(microseconds=1))
     frame = each_ordinal(first, pl.lit(1), ordinals.clip(0, most))
-    met_at = pl.max_horizontal(instants(_midnight(after, timezone), timezone), "occurred_at")
+    met_at = pl.max_horizontal(
+        instants(_midnight(after, timezone), timezone), "occurred_at"
+    )
     frame = frame.with_columns(occurred_at=met_at)
     frame = frame.filter(pl.col("occurred_at") <= pl.lit(as_of, dtype=INSTANT))
     return hits(frame.with_columns(measure=pl.col("ordinal") * after.count), most)

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from transforms.definition import Duration, Per, Period
 
 INSTANT = pl.Datetime("us", "UTC")
+BUILT_IN_TYPES: dict[str, pl.DataType] = {
+    "occurred_date": pl.Date(),
+    "weekday": pl.Int8(),
+    "hour": pl.Int8(),
+}
 _EXACT = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _MONTHS = {"mo": 1, "y": 12}
 # Activity lies between the years 1900 and 2100: a longer time holds all of it, and

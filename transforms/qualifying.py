@@ -42,7 +42,7 @@ def qualifying(
     activity: pl.LazyFrame,
     conditions: Sequence[pl.Expr],
     *,
-    value: pl.Expr | None,
+    value: str | None,
     per: Per | None,
     timezone: str,
 ) -> Qualifying:
@@ -52,7 +52,7 @@ def qualifying(
     """
     narrow = [pl.col("customer_id"), pl.col("occurred_at")]
     if value is not None:
-        narrow.append(value.alias("value"))
+        narrow.append(pl.col(value).alias("value"))
     # TRUE & null is null, which `filter` drops.
     frame = activity.filter(*conditions).select(*narrow, *DETAILS).collect()
     details = frame.select(DETAILS)
@@ -98,7 +98,9 @@ def _order(frame: pl.DataFrame, details: pl.DataFrame) -> pl.Series:
     order = by_time.gather(by_customer)
     keys = ("customer_id", "occurred_at")
     same = [pl.col(key).gather(order) for key in keys]
-    like_last = pl.all_horizontal(key == key.shift() for key in same).fill_null(False)
+    like_last = pl.all_horizontal(key == key.shift() for key in same).fill_null(
+        value=False
+    )
     like_next = like_last.shift(-1, fill_value=False)
     tied = frame.select((like_last | like_next).arg_true()).to_series()
     if tied.is_empty():

@@ -24,48 +24,42 @@ Decided here, where the definition leaves it open:
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import polars as pl
-import sqlglot
-from sqlglot import exp
 
-from transforms.conditions import condition
+from transforms.conditions import columns_in, condition
 from transforms.counting import counted, distinct_counted, summed
-from transforms.definition import Badge, Rule
 from transforms.elapsed import elapsed
-from transforms.errors import DefinitionRefused, Fault
-from transforms.local_time import INSTANT, built_in_columns, start_of_day
+from transforms.errors import DefinitionRefused
+from transforms.local_time import (
+    BUILT_IN_TYPES,
+    INSTANT,
+    built_in_columns,
+    start_of_day,
+)
 from transforms.qualifying import DETAILS, Qualifying, qualifying
+from transforms.rule_parts import COMBINED, Part, refuse_meaningless, rule_parts
 from transforms.spans import Window
-from transforms.streaks import streaks
+from transforms.streaks import streaks, with_periods
 from transforms.windows import counted_within, distinct_counted_within, summed_within
 
-QUALIFICATIONS = pl.Schema(
-    {
-        "customer_id": pl.Int64,
-        "occurrence": pl.Int64,
-        "qualified_at": INSTANT,
-        "measure": pl.Float64,
-        "threshold": pl.Float64,
-        "evidence_activity_id": pl.String,
-        "source": pl.String,
-    }
-)
-_COMBINED = ("all_of", "any_of")
-_ORDER = ("qualified_at", *DETAILS)
+if TYPE_CHECKING:
+    from transforms.definition import Badge, Rule
 
-
-@dataclass(frozen=True)
-class _Part:
-    """A rule that is met by itself, and all that must hold for what it counts."""
-
-    rule: Rule
-    place: str
-    wheres: tuple[tuple[str, str], ...]  # place, condition
-    sources: tuple[str, ...]
+QUALIFICATIONS: dict[str, pl.DataType] = {
+    "customer_id": pl.Int64(),
+    "occurrence": pl.Int64(),
+    "qualified_at": INSTANT,
+    "measure": pl.Float64(),
+    "threshold": pl.Float64(),
+    "evidence_activity_id": pl.String(),
+    "source": pl.String(),
+}
 
 
 @dataclass(frozen=True)
@@ -80,8 +74,8 @@ class _Setting:
     @property
     def most(self) -> int | None:
         """Return how often one group may meet a rule; None is without bound."""
-        ordinals = self.badge.repeat and self.badge.rule.per is None
-        return self.badge.max_occurrences if ordinals else 1
+        has_ordinals = self.badge.repeat and self.badge.rule.per is None
+        return self.badge.max_occurrences if has_ordinals else 1
 
 
 def qualifications(
@@ -95,20 +89,20 @@ def qualifications(
     """Return when each customer met the badge's rule, one row per occurrence.
 
     `activity`: customer_id Int64, activity_id String, occurred_at Datetime(us, UTC),
-    source String, file_order Int32, row_number Int64, and what `required_columns` names
-    besides; amount is Int64 in minor units of `amount_decimals` decimals.
+    source String, file_order Int32, row_number Int64, and what else `required_columns`
+    names; amount is Int64 in minor units of `amount_decimals` decimals.
 
     Returned: QUALIFICATIONS, sorted by customer_id and occurrence. `measure` and
     `threshold` are counts, different values, periods, or money in currency units;
     `evidence_activity_id` and `source` name the activity that met the rule. Activity
     later than `as_of` doesn't count; `hold` and earn bounds are not applied.
 
-    Raises DefinitionRefused for a rule or condition that has no meaning.
+    Raises DefinitionRefused for a rule, a condition or a column without meaning.
     """
+    refuse_meaningless(badge)
     setting = _Setting(badge, timezone, as_of, amount_decimals)
-    _refuse_meaningless(badge)
-    met = [_met(activity, part, setting) for part in _parts(badge)]
-    frame = _deciding(met, badge.rule) if badge.rule.kind in _COMBINED else met[0]
+    met = [_met(activity, part, setting) for part in rule_parts(badge)]
+    frame = _deciding(met, badge.rule) if badge.rule.kind in COMBINED else met[0]
     frame = frame.sort("customer_id", "occurrence")
     if badge.repeat and badge.max_occurrences is not None:
         earlier = pl.int_range(pl.len()).over("customer_id")
@@ -119,82 +113,149 @@ def qualifications(
 
 
 def required_columns(badge: Badge) -> set[str]:
-    """Return the columns of activity that the badge's rule and conditions look at."""
-    built_in = {
-        name: set(expression.meta.root_names())
-        for name, expression in built_in_columns("UTC").items()
-    }
+    """Return the columns of activity that a badge's rule and conditions look at."""
     names = {"customer_id", "occurred_at", *DETAILS}
-    for part in _parts(badge):
+    for part in rule_parts(badge):
         value = _value_name(part.rule)
         names |= set() if value is None else {value}
-        for _, text in part.wheres:
-            parsed = sqlglot.parse_one(text)
-            names |= {column.name for column in parsed.find_all(exp.Column)}
-    return set().union(*(built_in.get(name, {name}) for name in names))
+        for text in part.wheres.values():
+            names |= columns_in(text)
+    return names - built_in_columns("UTC").keys()
 
 
-def _parts(badge: Badge) -> list[_Part]:
-    place = f"badges.{badge.name}"
-    rule = badge.rule
-    wheres = [(f"{place}.where", badge.where), (f"{place}.rule.where", rule.where)]
-    sources = [rule.source]
-    rules = {f"{place}.rule": rule}
-    if rule.kind in _COMBINED:
-        rules = {f"{place}.rule.rules.{i}": part for i, part in enumerate(rule.rules)}
-    return [
-        _Part(
-            rule=part,
-            place=at,
-            wheres=tuple(
-                (where, text)
-                for where, text in dict([*wheres, (f"{at}.where", part.where)]).items()
-                if text is not None
-            ),
-            sources=tuple(
-                source for source in {*sources, part.source} if source is not None
-            ),
-        )
-        for at, part in rules.items()
-    ]
+def _value_name(rule: Rule) -> str | None:
+    """Return the column whose values the rule looks at."""
+    return "amount" if rule.kind == "total_amount" else rule.of
 
 
-def _refuse_meaningless(badge: Badge) -> None:
-    """Refuse what the definition's checks refuse, lest it were ignored here."""
-    place = f"badges.{badge.name}.rule"
-    is_combined = badge.rule.kind in _COMBINED
-    wrong = {
-        f"badges.{badge.name}.repeat": is_combined and badge.repeat,
-        f"{place}.rules": is_combined and not badge.rule.rules,
-    }
-    for part in [*_parts(badge), _Part(badge.rule, place, (), ())]:
-        rule = part.rule
-        has_windows = rule.kind in {*_COMBINED, "elapsed"}
-        wrong |= {
-            f"{part.place}.kind": rule.kind in _COMBINED and rule is not badge.rule,
-            f"{part.place}.within": rule.within is not None and has_windows,
-            f"{part.place}.per": rule.per is not None
-            and (has_windows or rule.within is not None),
-            f"{part.place}.since": rule.since not in {None, "first_activity"},
-        }
-    faults = [
-        Fault(
-            code="wrong_value",
-            message="has no meaning here: remove it, or see what the kind of rule takes",
-            column=key,
-        )
-        for key, is_wrong in wrong.items()
-        if is_wrong
-    ]
-    if faults:
-        raise DefinitionRefused(*faults)
+def _met(activity: pl.LazyFrame, part: Part, setting: _Setting) -> pl.DataFrame:
+    """Return who met one rule when, with what proves it.
 
-
-def _met(activity: pl.LazyFrame, part: _Part, setting: _Setting) -> pl.DataFrame:
-    """Return who met one rule when: customer_id, occurrence, measure, _ORDER, …"""
-    rule, badge = part.rule, setting.badge
-    value = _value_name(rule)
-    found = qualifying(
-        activity,
-        part_conditions(...),
+    customer_id, occurrence, qualified_at, measure, threshold and DETAILS.
+    """
+    rule = part.rule
+    unit = _unit(rule, setting)
+    found = _qualifying(activity, part, setting)
+    frame = _hits(found.rows, rule, setting)
+    proof = found.details.select(pl.all().gather(frame["arrival"]))
+    frame = pl.concat([frame, proof], how="horizontal")
+    if rule.per is not None and not setting.badge.repeat:
+        frame = frame.sort("customer_id", "period")
+        frame = frame.unique("customer_id", keep="first", maintain_order=True)
+    per_period = rule.per is not None and setting.badge.repeat
+    threshold = _bound(rule, setting) / unit
+    return frame.select(
+        "customer_id",
+        pl.col("measure").cast(pl.Float64) / unit,
+        *DETAILS,
+        occurrence="period" if per_period else "ordinal",
+        qualified_at="occurred_at",
+        threshold=pl.lit(threshold),
     )
+
+
+def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualifying:
+    """Return the activity that counts for one rule."""
+    built_in = built_in_columns(setting.timezone)
+    known = {**activity.collect_schema(), **BUILT_IN_TYPES}
+    conditions = [
+        condition(text, known, place=place, amount_decimals=setting.amount_decimals)
+        for place, text in part.wheres.items()
+    ]
+    value = _value_name(part.rule)
+    if value is not None and value not in known:
+        raise DefinitionRefused.of(
+            "unknown_column",
+            f"the activity has no column '{value}': map it in the source's columns",
+            column=part.place,
+        )
+    used = {name for one in conditions for name in one.meta.root_names()} | {value}
+    if part.rule.kind == "distinct_count":
+        conditions.append(pl.col(str(value)).is_not_null())
+    return qualifying(
+        activity.with_columns(
+            expression.alias(name)
+            for name, expression in built_in.items()
+            if name in used
+        ),
+        [*_bounds(setting), *_of_sources(part), *conditions],
+        value=value,
+        per=part.rule.per,
+        timezone=setting.timezone,
+    )
+
+
+def _of_sources(part: Part) -> list[pl.Expr]:
+    return [pl.col("source") == source for source in part.sources]
+
+
+def _bounds(setting: _Setting) -> list[pl.Expr]:
+    """Return the conditions on time: `as_of`, and the days that are counted."""
+    badge, occurred_at = setting.badge, pl.col("occurred_at")
+    bounds = [occurred_at <= pl.lit(setting.as_of, dtype=INSTANT)]
+    if badge.counted_from is not None:
+        first = start_of_day(badge.counted_from, setting.timezone)
+        bounds.append(occurred_at >= pl.lit(first, dtype=INSTANT))
+    if badge.counted_until is not None:
+        end = start_of_day(badge.counted_until, setting.timezone)
+        bounds.append(occurred_at < pl.lit(end, dtype=INSTANT))
+    return bounds
+
+
+def _hits(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
+    """Return the rows that met the rule, see `counting`."""
+    most, timezone = setting.most, setting.timezone
+    window = None if rule.within is None else Window(rule.within, timezone)
+    bound = _bound(rule, setting)
+    if rule.period is not None:
+        at_least = int(rule.at_least or 1)
+        found = with_periods(rows, rule.period, timezone)
+        return streaks(found, bound, at_least, window, most=most)
+    if rule.after is not None:
+        as_of = setting.as_of
+        return elapsed(rows, rule.after, timezone=timezone, as_of=as_of, most=most)
+    if window is None:
+        return _RUNNING[rule.kind](rows, bound, most=most)
+    return _SLIDING[rule.kind](rows, bound, window, most=most)
+
+
+_RUNNING = {
+    "activity_count": counted,
+    "distinct_count": distinct_counted,
+    "total_amount": summed,
+}
+_SLIDING = {
+    "activity_count": counted_within,
+    "distinct_count": distinct_counted_within,
+    "total_amount": summed_within,
+}
+
+
+def _bound(rule: Rule, setting: _Setting) -> int:
+    """Return what must be reached, money in minor units."""
+    if rule.after is not None:
+        return rule.after.count
+    if rule.kind != "total_amount":
+        return int(rule.periods or rule.at_least or 0)
+    # An amount between two minor units is reached with the next whole one.
+    return math.ceil(Fraction(rule.at_least or 0) * _unit(rule, setting))
+
+
+def _unit(rule: Rule, setting: _Setting) -> int:
+    """Return how many of what is counted make one of what is shown."""
+    return 10**setting.amount_decimals if rule.kind == "total_amount" else 1
+
+
+def _deciding(met: list[pl.DataFrame], rule: Rule) -> pl.DataFrame:
+    """Return the part by which an `all_of` or `any_of` is met, for each customer.
+
+    That is the last or the first one; parts met in the same instant follow each other
+    as the activities that prove them do, and then as they are listed.
+    """
+    parts = [frame.with_columns(listed=index) for index, frame in enumerate(met)]
+    frame = pl.concat(parts).sort("customer_id", "qualified_at", *DETAILS, "listed")
+    if rule.kind == "any_of":
+        return frame.unique("customer_id", keep="first", maintain_order=True)
+    is_met = pl.len().over("customer_id") == len(met)
+    frame = frame.filter(is_met)
+    return frame.unique("customer_id", keep="last", maintain_order=True)

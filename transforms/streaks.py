@@ -19,27 +19,28 @@ if TYPE_CHECKING:
     from transforms.definition import Period
 
 
+def with_periods(rows: pl.DataFrame, period: Period, timezone: str) -> pl.DataFrame:
+    """Add number Int64: the local calendar period of each row, one after the other."""
+    number = period_number(pl.col("occurred_at"), period, timezone)
+    return rows.with_columns(number=number)
+
+
 def streaks(
     rows: pl.DataFrame,
-    *,
     periods: int,
-    period: Period,
     at_least: int,
-    timezone: str,
     window: Window | None,
+    *,
     most: int | None,
 ) -> pl.DataFrame:
     """Return the row that completes N consecutive periods; then the next such.
 
-    A period counts once it has `at_least` rows. Counting starts again after the row
+    A period is full once it has `at_least` rows. Counting starts again after the row
     that completed a streak: what follows it in the same period counts for the next.
     """
-    number = period_number(pl.col("occurred_at"), period, timezone)
-    rows = rows.with_columns(number=number)
     bound = rows.height + 1
     since = _since(rows, min(periods, bound), min(at_least, bound))
-    rows = rows.with_columns(since=since)
-    served = served_spans(rows, window, most=most)
+    served = served_spans(rows.with_columns(since=since), window, most=most)
     return hits(served.with_columns(measure=pl.lit(periods, pl.Int64)), most)
 
 
@@ -48,9 +49,7 @@ def _since(rows: pl.DataFrame, periods: int, at_least: int) -> pl.Series:
 
     That is the last but `at_least` of the first of these periods, up to the row itself.
     """
-    parts = with_groups(
-        rows.select("number", owner="group"), keys=("owner", "number")
-    )
+    parts = with_groups(rows.select("number", owner="group"), keys=("owner", "number"))
     is_enough = pl.col("at") - pl.col("begin") + 1 >= at_least
     if periods == 1:
         since = pl.col("at") - at_least + 1
@@ -73,6 +72,8 @@ def _openings(parts: pl.DataFrame, periods: int, at_least: int) -> pl.DataFrame:
     here = pl.int_range(pl.len(), dtype=pl.Int64)
     run_begin = pl.when(goes_on.fill_null(value=False).not_()).then(here).forward_fill()
     opening = (begin + pl.col("size") - at_least).shift(periods - 1)
-    return full.with_columns(opening=opening).filter(here - run_begin + 1 >= periods).select(
-        "group", "opening"
+    return (
+        full.with_columns(opening=opening)
+        .filter(here - run_begin + 1 >= periods)
+        .select("group", "opening")
     )

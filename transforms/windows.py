@@ -28,7 +28,7 @@ def counted_within(
 def distinct_counted_within(
     rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
 ) -> pl.DataFrame:
-    """Return the first row whose window holds N different values; then the next such."""
+    """Return the first row whose window holds N different values; then the next."""
     rows = rows.with_columns(code=value_code())
     rows = rows.with_columns(since=_since_values(rows, at_least))
     served = with_first(served_spans(rows, window, most=most), rows, window)

@@ -13,8 +13,14 @@ endpoints (`earning`, `issuing`, `importing`, `claiming`, `revoking`,
 from __future__ import annotations
 
 from flows.sandbox.faults import Fault, random_faults
+from flows.sandbox.preparing import (
+    badges_from_file,
+    badges_of,
+    switches_described,
+    switches_from,
+)
 from flows.sandbox.records import Badge, Call, Claim, Customer, Earn, Expiry, Limit
-from flows.sandbox.running import Sandbox
+from flows.sandbox.running import Sandbox, serve
 from flows.sandbox.switches import Switches
 
 __all__ = [
@@ -28,5 +34,10 @@ __all__ = [
     "Limit",
     "Sandbox",
     "Switches",
+    "badges_from_file",
+    "badges_of",
     "random_faults",
+    "serve",
+    "switches_described",
+    "switches_from",
 ]

@@ -22,7 +22,7 @@ from flows.sandbox.memory import Memory
 from flows.sandbox.messages import RefusalError, Reply, Request, page
 from flows.sandbox.moments import instant
 from flows.sandbox.records import Call
-from flows.sandbox.routes import Endpoint, endpoint_of
+from flows.sandbox.routes import Endpoint, endpoint_of, no_endpoint
 from flows.sandbox.switches import Switches
 from flows.sandbox.work import NO_ORDERS, Context, Orders, Work, answered_by
 
@@ -78,7 +78,7 @@ class Desk:
         if request.path == "/" or request.path.startswith("/sandbox/"):
             yield Answer(control.reply(self, request))
             return
-        endpoint, values = self._route(request)
+        endpoint, values = endpoint_of(request) or (None, {})
         name = "unknown" if endpoint is None else endpoint.name
         sent = _sent(request)
         badge_meta_id = values.get("badge") or sent.get("badgeMetaId")
@@ -95,12 +95,6 @@ class Desk:
         else:
             work = self._begun(request, endpoint, values)
             yield from self._struck(number, fault, work, request)
-
-    def _route(self, request: Request) -> tuple[Endpoint | None, dict[str, str]]:
-        try:
-            return endpoint_of(request)
-        except RefusalError:
-            return None, {}
 
     def _arrived(
         self, request: Request, name: str, sent: dict[str, Any], fault: Fault | None
@@ -156,8 +150,8 @@ class Desk:
             how, now = self.switches.retry_after, self.memory.now()
             return answered_by(lambda: too_many(seconds, how, now))
         if endpoint is None:
-            endpoint_of(request)
-        if endpoint is None or endpoint.name == "token":
+            raise no_endpoint(request)
+        if endpoint.begin is None:
             return answered_by(lambda: self._login.token(request))
         self._login.admit(request, endpoint.name)
         return endpoint.begin(self._context, request, **values)
@@ -183,9 +177,7 @@ class Desk:
         if effect.commit in {"none", "crash"}:
             reply = self._reply_of(fault, request)
         else:
-            share = fault.share if effect.commit == "part" else 1.0
-            codes = dict.fromkeys(struck, effect.code) if _refuses_some(fault) else {}
-            own = self._committed(work, Orders(share=share, codes=codes))
+            own = self._committed(work, _orders(fault, struck))
             is_own = effect.reply == "own"
             reply = (
                 mangled(own, fault, struck)
@@ -237,8 +229,14 @@ def _error_page(status: int) -> Reply:
     return reply
 
 
-def _refuses_some(fault: Fault) -> bool:
-    return fault.kind in {"customer_error", "unknown_code"}
+def _orders(fault: Fault, struck: frozenset[int]) -> Orders:
+    """Return what a fault wants of the commit."""
+    if fault.effect.commit == "part":
+        has_died = fault.kind == "part_drop"
+        return Orders(share=fault.share, ends="crash" if has_died else "failure")
+    if fault.kind in {"customer_error", "unknown_code"}:
+        return Orders(codes=dict.fromkeys(struck, fault.effect.code))
+    return NO_ORDERS
 
 
 def _sent(request: Request) -> dict[str, Any]:

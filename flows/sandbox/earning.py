@@ -122,7 +122,7 @@ class _Earning:
             expires_at=expires,
             request_id=self.addressed.request_id,
         )
-        self._used.succeeded()
+        self._used.end(orders.ends)
         is_expired = expires <= now
         listed = [
             Listed(customer_id, earned_badge_id, expires, is_expired)

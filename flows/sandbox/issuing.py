@@ -28,7 +28,7 @@ def begin_issue_bulk(context: Context, request: Request) -> Work:
         used.failed()
         raise
 
-    def commit(_orders: Orders) -> Reply:
+    def commit(orders: Orders) -> Reply:
         now = context.memory.now()
         expires = expires_at(badge.issue_expiry, badge, now, context.switches.zone)
         issued = []
@@ -43,7 +43,7 @@ def begin_issue_bulk(context: Context, request: Request) -> Work:
                 addressed.reference_id,
             )
             issued.append(_issued(context, badge, wanted))
-        used.succeeded()
+        used.end(orders.ends)
         if context.switches.shuffles:
             context.order.shuffle(issued)
         return answers.issue_bulk(addressed, issued, expires, context.switches)

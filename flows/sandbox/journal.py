@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
+
+from transforms.errors import Fault, SettingsRefused
 
 
 class Journal:
@@ -22,7 +25,22 @@ class Journal:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("ab", buffering=0)
+            self._lock(path)
             _cut_off_unfinished(path)
+
+    def _lock(self, path: Path) -> None:
+        """Hold the file for as long as it is open: two writers would mix their lines."""
+        assert self._file is not None  # noqa: S101  for the types
+        try:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            message = (
+                "another sandbox has this memory open: end it, or name another file"
+            )
+            raise SettingsRefused(
+                Fault(code="memory_in_use", file=str(path), message=message)
+            ) from error
 
     def replayed(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Return the changes that the file holds, oldest first."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from flows.sandbox.bodies import Addressed
 from flows.sandbox.codes import refusal
 from flows.sandbox.moments import SECOND
@@ -33,7 +35,14 @@ class RequestId:
         kept = self._context.switches.ids_forgotten_after_seconds
         return kept is None or self._context.memory.now() < used_at + kept * SECOND
 
-    def succeeded(self) -> None:
+    def end(self, how: Literal["success", "failure", "crash"]) -> None:
+        """Use the id up or not; after a crash it stays as it was."""
+        if how == "success":
+            self._succeeded()
+        if how == "failure":
+            self.failed()
+
+    def _succeeded(self) -> None:
         """Use the id up."""
         if self._context.switches.ids_registered_at == "end":
             self._context.memory.burn(self._scope, self._id)

@@ -11,7 +11,7 @@ from flows.sandbox.codes import refusal
 from flows.sandbox.earning import begin_earn, begin_earn_bulk
 from flows.sandbox.importing import begin_import
 from flows.sandbox.issuing import begin_issue_bulk
-from flows.sandbox.messages import Request
+from flows.sandbox.messages import RefusalError, Request
 from flows.sandbox.records import EndpointName
 from flows.sandbox.work import Work
 
@@ -25,10 +25,12 @@ class Endpoint(NamedTuple):
     name: EndpointName
     methods: tuple[str, ...]
     path: re.Pattern[str]
-    begin: Begin
+    begin: Begin | None
 
 
-def _endpoint(name: EndpointName, methods: str, path: str, begin: Begin) -> Endpoint:
+def _endpoint(
+    name: EndpointName, methods: str, path: str, begin: Begin | None
+) -> Endpoint:
     pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path)
     return Endpoint(name, tuple(methods.split()), re.compile(f"{pattern}/?"), begin)
 
@@ -78,20 +80,22 @@ ENDPOINTS = (
         reading_endpoints.customer_badge,
     ),
     _endpoint("lookup", "GET", "/v2/customers/lookup", reading_endpoints.lookup),
-    # A token needs no login: `desk` asks `login` itself.
-    _endpoint("token", "POST", "/v3/oauth/token/generate", begin_earn),
+    # A token needs no login: `desk` asks for it.
+    _endpoint("token", "POST", "/v3/oauth/token/generate", None),
 )
 
-def endpoint_of(request: Request) -> tuple[Endpoint, dict[str, str]]:
-    """Return the endpoint of a request and the values in its path; 404 or 405."""
-    is_known = False
+
+def endpoint_of(request: Request) -> tuple[Endpoint, dict[str, str]] | None:
+    """Return the endpoint of a request and the values in its path."""
     for endpoint in ENDPOINTS:
         match = endpoint.path.fullmatch(request.path)
-        if match is None:
-            continue
-        if request.method in endpoint.methods:
+        if match is not None and request.method in endpoint.methods:
             return endpoint, match.groupdict()
-        is_known = True
-    if is_known:
-        raise refusal(405, 405, f"{request.method} is not allowed here.")
-    raise refusal(404, 404, f"There is nothing at {request.path}.")
+    return None
+
+
+def no_endpoint(request: Request) -> RefusalError:
+    """Return the refusal of a request that belongs to no endpoint."""
+    if any(endpoint.path.fullmatch(request.path) for endpoint in ENDPOINTS):
+        return refusal(405, 405, f"{request.method} is not allowed here.")
+    return refusal(404, 404, f"There is nothing at {request.path}.")

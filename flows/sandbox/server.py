@@ -44,15 +44,20 @@ class Server:
         return f"http://{host}:{self._port}"
 
     async def listen(self) -> None:
-        """Start to accept connections; port 0 takes a free one and keeps it."""
+        """Start to accept connections, if it doesn't; port 0 takes a free one."""
+        if self._server is not None:
+            return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Connection(self), self._host, self._port, backlog=_BACKLOG
         )
         self._port = self._server.sockets[0].getsockname()[1]
 
-    def stop_listening(self, *, is_for_good: bool = False) -> None:
+    async def stop_listening(self) -> None:
         """Refuse new connections and end those that wait for a request."""
+        self._end_all(is_for_good=False)
+
+    def _end_all(self, *, is_for_good: bool) -> None:
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -61,22 +66,20 @@ class Server:
 
     def stop_listening_for(self, seconds: float) -> None:
         """Refuse new connections for so long."""
-        self.stop_listening()
+        self._end_all(is_for_good=False)
         self.later(seconds, self._listen_again)
 
     def _listen_again(self) -> None:
-        if self._server is None:
-            task = asyncio.get_running_loop().create_task(self.listen())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        task = asyncio.get_running_loop().create_task(self.listen())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         """End every connection and forget what was still waiting."""
         for timer in self._timers:
             timer.cancel()
-        self.stop_listening(is_for_good=True)
         await asyncio.gather(*self._tasks)
-        self.stop_listening(is_for_good=True)
+        self._end_all(is_for_good=True)
         if self.connections:
             self._all_lost = asyncio.Event()
             await self._all_lost.wait()

@@ -9,10 +9,10 @@ its description says `silent`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flows.sandbox.records import EndpointName
 
@@ -79,7 +79,7 @@ class Switches(BaseModel):
     """An earn date outside the window; 816 is documented for issueBulk only."""
     out_of_window_status: int = 400
     not_enrolled_refuses: Literal["request", "customer"] = "request"
-    """Whether a customer without enrolment fails alone, or the whole request. Silent."""
+    """Whether a customer without enrolment fails alone, or the request. Silent."""
     limit_code: int = 1041
     """The code of a limit that is reached, and whether it fails the customer alone or
     the whole request with that status. Silent."""
@@ -93,7 +93,7 @@ class Switches(BaseModel):
     customers_known: Literal["any", "added"] = "any"
     """`any`: every id is a customer; `added`: only those that were added."""
     unknown_customer_code: int = 1026
-    """The code of a customer nobody knows, per customer; 1026 is known of reads only."""
+    """The code of one customer nobody knows; 1026 is known of reads only. Silent."""
     merged_customer: Literal["issued", "refused", "survivor"] = "issued"
     """A customer merged into another. Silent."""
     merged_customer_code: int = 8069
@@ -153,6 +153,22 @@ class Switches(BaseModel):
     def _is_a_zone(cls, name: str) -> str:
         ZoneInfo(name)
         return name
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_texts(cls, values: Any) -> Any:
+        """Take values from a command line too: `none` is none, commas part a set."""
+        if not isinstance(values, dict):
+            return values
+        read = {
+            key: None if value == "none" else value for key, value in values.items()
+        }
+        if isinstance(names := read.get("forbidden"), str):
+            read["forbidden"] = frozenset(filter(None, names.split(",")))
+        for key in ("retry_after", "earn_date_as"):
+            if values.get(key) == "none":
+                read[key] = "none"
+        return read
 
     @property
     def zone(self) -> ZoneInfo:

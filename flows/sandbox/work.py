@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from flows.sandbox.memory import Memory
 from flows.sandbox.messages import Reply
@@ -33,9 +34,14 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a fault wants of a commit: a share of the customers, codes for some."""
+    """What a fault wants of a commit.
+
+    `share`: only the first so many are reached. `codes` refuse customers. `ends`: what
+    becomes of the request id.
+    """
 
     share: float = 1.0
+    ends: Literal["success", "failure", "crash"] = "success"
     codes: Mapping[int, int] = field(default_factory=dict)
 
 
