@@ -132,7 +132,8 @@ def queried(path: Path, query: str) -> pl.DataFrame:
     """Return the answer of a person's query; a faulty one is refused in its words."""
     connection = open_audit(path)
     try:
-        return connection.sql(query).pl()
+        answer: pl.DataFrame = connection.sql(query).pl()
+        return answer
     except duckdb.Error as error:
         raise Refused.of("query_refused", str(error).strip()) from error
     except AttributeError as error:  # a statement that has no answer
@@ -155,6 +156,7 @@ def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
     connection = open_audit(path)
     try:
         values = {"badge_meta_id": badge_meta_id, "series": series}
-        return connection.sql(sql("known_in_audit"), params=values).pl()
+        known: pl.DataFrame = connection.sql(sql("known_in_audit"), params=values).pl()
+        return known
     finally:
         connection.close()

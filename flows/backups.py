@@ -70,8 +70,8 @@ def check_ledger(home: Home) -> None:
     if found[0] != ledger_uuid:
         raise HomeRefused.of(
             "ledger_other",
-            f"the ledger is not the one that this home's audit was published from: put "
-            f"the right one back, or {advice}",
+            "the ledger is not the one that this home's audit was published from: "
+            f"put the right one back, or {advice}",
             file=str(home.ledger),
         )
     if found[1] < sequence:

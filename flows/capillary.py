@@ -135,7 +135,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.login = Login(self.settings)
-        self._tls: ssl.SSLContext | bool = True
+        self._tls: ssl.SSLContext | None = None
         if str(self.settings.capillary_base_url).startswith("https"):
             self._tls = httpx.create_ssl_context()
 
@@ -147,7 +147,7 @@ class Platform:
 class Line:
     """One sender's connection: at most one call at a time."""
 
-    def __init__(self, platform: Platform, tls: ssl.SSLContext | bool) -> None:
+    def __init__(self, platform: Platform, tls: ssl.SSLContext | None) -> None:
         self._platform = platform
         self._tls = tls
         self._stack = AsyncExitStack()
@@ -158,7 +158,7 @@ class Line:
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
                 base_url=str(settings.capillary_base_url).rstrip("/"),
-                verify=self._tls,
+                verify=self._tls or True,
                 timeout=httpx.Timeout(seconds, connect=min(seconds, 10.0), pool=None),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
@@ -194,7 +194,9 @@ class Line:
         """Hold every sender: the platform asked for it."""
         self._platform.pace.pause(seconds)
 
-    async def earn_bulk(self, body: bytes, mark: Callable[[], Awaitable[Any]]) -> Answer:
+    async def earn_bulk(
+        self, body: bytes, mark: Callable[[], Awaitable[Any]]
+    ) -> Answer:
         """Issue one badge to many customers (contract 1).
 
         `mark` writes down that the request goes out; it is awaited when the pace
@@ -281,7 +283,9 @@ class Line:
         failure, response = None, None
         try:
             # The timeout of httpx bounds each read; this bounds the whole call.
-            async with asyncio.timeout(self._platform.settings.capillary_timeout_seconds):
+            async with asyncio.timeout(
+                self._platform.settings.capillary_timeout_seconds
+            ):
                 response = await self._client.request(
                     method, path, content=body, params=params, headers=sent
                 )
@@ -292,9 +296,7 @@ class Line:
         except httpx.HTTPError:
             failure = Failure.CUT
         if response is None:
-            return Answer(
-                started_at=started_at, ended_at=utc_now(), failure=failure
-            )
+            return Answer(started_at=started_at, ended_at=utc_now(), failure=failure)
         return Answer(
             started_at=started_at,
             ended_at=utc_now(),

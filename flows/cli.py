@@ -150,9 +150,7 @@ def plan(
         definition, earned_from, earned_until, badge, customers, awards, as_of, None
     )
     with screens.Live(is_quiet=as_json) as live:
-        made, folder = _awaited(
-            plan_badges(Work(job, settings, _home(settings), live))
-        )
+        made, folder = _awaited(plan_badges(Work(job, settings, _home(settings), live)))
     if as_json:
         screens.print_json(plan_json(made, folder))
     else:

@@ -19,6 +19,7 @@ from flows import screens
 from flows.activity_files import read_definition
 from flows.audit import queried
 from flows.home import Home, open_home
+from flows.ledger import sql
 from flows.pipeline import Work, import_badges
 from flows.runs import Job, Report
 from flows.sandbox import Sandbox
@@ -29,22 +30,11 @@ from transforms.errors import HomeRefused, RetrobadgeError
 DEFINITION = PROJECT / "data" / "imports" / "grocery-2017.toml"
 # Below the ports that a machine gives out by itself.
 PORTS = range(18180, 18280)
-QUERIES = (
-    (
-        "Who earned the most badges?",
-        "SELECT customer_id, count(*) AS badges, min(earn_day) AS first_day, "
-        "max(earn_day) AS last_day FROM audit WHERE status = 'issued' "
-        "GROUP BY customer_id ORDER BY badges DESC, customer_id LIMIT 5",
-    ),
-    (
-        "Why does that household have them, and did each one arrive?",
-        "SELECT badge, occurrence, earn_day, measure, threshold, "
-        "evidence_activity_id, status, proof FROM audit WHERE customer_id = "
-        "(SELECT customer_id FROM audit WHERE status = 'issued' GROUP BY ALL "
-        "ORDER BY count(*) DESC, customer_id LIMIT 1) "
-        "ORDER BY earn_event_date, badge LIMIT 12",
-    ),
-)
+# Questions people ask first, each answered by a query of `flows/sql`.
+QUESTIONS = {
+    "Who earned the most badges?": "demo_most_badges",
+    "Why does that household have them, and did each one arrive?": "demo_why",
+}
 
 
 async def run_demo(*, port: int | None, as_json: bool) -> int:
@@ -62,7 +52,7 @@ async def run_demo(*, port: int | None, as_json: bool) -> int:
     if as_json:
         screens.print_json(report.as_json())
     else:
-        _show(report, home, definition)
+        _show(report, home)
     return report.exit_status
 
 
@@ -133,25 +123,21 @@ def _environment(sandbox: Sandbox, home: Home) -> dict[str, str]:
     }
 
 
-def _show(report: Report, home: Home, definition: Definition) -> None:
+def _show(report: Report, home: Home) -> None:
     out = sys.stdout.write
     out("\nPlayed against the sandbox on this machine: no platform was called.\n")
-    names = ", ".join(f"'{badge.name}'" for badge in definition.badges)
     screens.show_table(
         "Households per badge",
         ["badge", "rule", "awards", "households", "first day", "last day"],
-        queried(
-            home.audit,
-            "SELECT badge, rule_kind, count(*), count(DISTINCT customer_id), "
-            f"min(earn_day), max(earn_day) FROM audit WHERE badge IN ({names}) "  # noqa: S608
-            "AND status = 'issued' GROUP BY ALL ORDER BY badge",
-        ).iter_rows(),
+        queried(home.audit, sql("demo_households")).iter_rows(),
     )
     screens.show_books(report)
     out(_calls(report, home))
-    for question, query in QUERIES:
-        out(f'\n{question}\n  retrobadge --home {home.root} audit "{query}"\n')
+    for question, name in QUESTIONS.items():
+        query = sql(name).strip()
+        out(f"\n{question}\n\n{query}\n")
         screens.show_answer(queried(home.audit, query), "table")
+    out(f'Ask your own: retrobadge --home {home.root} audit "SELECT …"\n')
     out(f"The audit lies in {home.audit}\n")
 
 
@@ -159,13 +145,7 @@ def _calls(report: Report, home: Home) -> str:
     """Compare the calls that were made with the fewest that could have been."""
     if not report.counts["earn_calls"]:
         return "Nothing was left to award: no earnBulk call was made.\n"
-    fewest = queried(
-        home.audit,
-        "WITH cut AS (SELECT badge, earn_event_date, count(*) AS awards, "
-        "count(*) - count(DISTINCT customer_id) AS doubles FROM audit "
-        "WHERE request_id IS NOT NULL GROUP BY ALL) "
-        "SELECT sum(greatest(ceil(awards / 100.0), doubles + 1))::BIGINT FROM cut",
-    ).item()
+    fewest = queried(home.audit, sql("demo_fewest_calls")).item()
     canaries = report.counts["requests"] - fewest
     return (
         f"{report.counts['earn_calls']:,} earnBulk calls; the fewest possible are "

@@ -35,7 +35,7 @@ LONGEST_BACKOFF_SECONDS = 60.0
 BREAKER = 16
 
 
-class Withheld(Exception):  # noqa: N818  it never leaves this module
+class Withheld(Exception):
     """The run was stopped while a sender waited for its turn."""
 
 
@@ -193,7 +193,14 @@ class Dispatch:
             tracked.is_foreign = tracked.attempts == 1
             tracked.is_burnt = not tracked.is_foreign
         entry = self.settling.rows.answered(tracked, attempt_id, answer, decided)
-        steps = await self._follow(tracked, line, entry, customer_ids, answer, decided)
+        steps = await self._follow(
+            tracked,
+            line,
+            entry,
+            customer_ids=customer_ids,
+            answer=answer,
+            decided=decided,
+        )
         await self._count_failures(decided)
         return steps
 
@@ -219,6 +226,7 @@ class Dispatch:
         tracked: Tracked,
         line: Line,
         entry: Entry,
+        *,
         customer_ids: list[int],
         answer: Answer,
         decided: Decision,
@@ -280,15 +288,19 @@ class Dispatch:
         tracked.tries += 1
         tracked.tried_since = tracked.tried_since or answer.started_at
         wait = decided.wait_seconds
-        if answer.http_status == 429:  # noqa: PLR2004
+        if answer.http_status == 429:
             line.pause(wait if wait is not None else _backoff(tracked.tries))
-        due_at = now + timedelta(seconds=_backoff(tracked.tries) if wait is None else wait)
+        due_at = now + timedelta(
+            seconds=_backoff(tracked.tries) if wait is None else wait
+        )
         await self._fall_back(tracked, entry, decided.error_message)
         if tracked.tries >= MOST_TRIES or due_at > tracked.tried_since + LONGEST_TRYING:
             return self._left(tracked)
         return [Step(tracked, "send", due_at)]
 
-    async def _fall_back(self, tracked: Tracked, entry: Entry, reason: str | None) -> None:
+    async def _fall_back(
+        self, tracked: Tracked, entry: Entry, reason: str | None
+    ) -> None:
         rows, now = self.settling.rows, utc_now()
         rows.moved(
             entry,
@@ -383,4 +395,5 @@ class Dispatch:
 def _backoff(tries: int) -> float:
     """Return seconds to wait before the next try: doubling, with jitter."""
     longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (tries - 1))
-    return longest * random.uniform(0.5, 1.5)  # noqa: S311  not for secrecy
+    jitter: float = random.uniform(0.5, 1.5)  # noqa: S311  not for secrecy
+    return longest * jitter

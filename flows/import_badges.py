@@ -18,7 +18,8 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import BaseModel, ConfigDict, Field
 
 from flows.home import open_home
-from flows.pipeline import Work, import_badges as run_pipeline
+from flows.pipeline import Work
+from flows.pipeline import import_badges as run_pipeline
 from flows.runs import Job, Report
 from flows.settings import PROJECT, settings
 from transforms.errors import LooksWrong, StoppedPartWay
@@ -50,7 +51,7 @@ def run_name() -> str:
     get = asked.get if isinstance(asked, dict) else lambda name: getattr(asked, name)
     name = Path(str(get("definition"))).stem
     bounds = [str(day) for day in (get("earned_from"), get("earned_until")) if day]
-    return " ".join([name, *(["to".join([" ", " "]).join(bounds)] if bounds else [])])
+    return " ".join([name, *([" to ".join(bounds)] if bounds else [])])
 
 
 @flow(
@@ -122,5 +123,6 @@ def _fail_unless_recorded(report: Report) -> None:
         raise LooksWrong(*report.errors)
     if report.exit_status == StoppedPartWay.exit_status:
         raise StoppedPartWay.of(
-            "stopped", f"run {report.run_id} stopped: {report.stopped_by or 'see audit'}"
+            "stopped",
+            f"run {report.run_id} stopped: {report.stopped_by or 'see audit'}",
         )

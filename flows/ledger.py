@@ -94,7 +94,9 @@ class Ledger:
         """Bind the ledger to a platform; refused if it belongs to another one."""
         bound = self.identity[1]
         if bound is None:
-            self._connection.execute("UPDATE meta SET target = $target", {"target": target})
+            self._connection.execute(
+                "UPDATE meta SET target = $target", {"target": target}
+            )
         elif bound != target:
             check_target(bound, target)
 
@@ -107,7 +109,8 @@ class Ledger:
         """Return the answer of a query of `flows/sql`, named by its question."""
         cursor = self._connection.cursor()
         try:
-            return cursor.sql(sql(name), params=values or None).pl()
+            answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
+            return answer
         finally:
             cursor.close()
 
@@ -116,7 +119,8 @@ class Ledger:
         cursor = self._connection.cursor()
         try:
             cursor.register("wanted", wanted)
-            return cursor.sql(sql(name), params=values or None).pl()
+            answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
+            return answer
         finally:
             cursor.close()
 

@@ -162,7 +162,9 @@ async def accept(work: Work, definition: Definition) -> list[AcceptedFile]:
     files: list[AcceptedFile] = []
     for file in found:
         files.append(
-            await work.steps("accept", accept_file, file, definition, work.home.accepted)
+            await work.steps(
+                "accept", accept_file, file, definition, work.home.accepted
+            )
         )
         work.screen.advance(len(files))
     if faults := quality_faults(files, definition.quality):
@@ -233,8 +235,8 @@ def refuse_or_confirm(work: Work, plan: Plan) -> None:
     if plan.wants_approval:
         raise NotBuilt.of(
             "approval_not_built",
-            f"{plan.planned.height:,} awards want an approval (approve_above), and this "
-            "version has no `approve` and `apply` yet: look at `retrobadge plan`, then "
+            f"{plan.planned.height:,} awards want an approval (approve_above), and "
+            "this version has no `approve` and `apply` yet: look at `retrobadge plan`, then "
             "raise the guard",
             column="guards.approve_above",
         )
@@ -242,6 +244,6 @@ def refuse_or_confirm(work: Work, plan: Plan) -> None:
         return
     raise PlanRefused.of(
         "not_confirmed",
-        f"nobody said yes to {plan.planned.height:,} awards: look at `retrobadge plan`, "
-        "then run with --yes",
+        f"nobody said yes to {plan.planned.height:,} awards: look at "
+        "`retrobadge plan`, then run with --yes",
     )

@@ -22,10 +22,10 @@ from transforms.activity import amount_decimals, current_activity, current_count
 from transforms.awards import PlanResult, classified_awards, drift
 from transforms.badges import BadgeFacts
 from transforms.batches import fewest_calls, minutes_at_limit
-from transforms.guards import guard_faults, plan_figures, rule_digest, take_over_faults
-from transforms.preflight import warnings
 from transforms.definition import Badge, Definition
 from transforms.errors import Fault, FilesRefused
+from transforms.guards import guard_faults, plan_figures, rule_digest, take_over_faults
+from transforms.preflight import warnings
 from transforms.rules import qualifications, required_columns
 
 # How many accepted rows are qualified at a time: what bounds memory.

@@ -1,4 +1,4 @@
-"""Reads the platform before anything is sent: badges, and customers of the first awards.
+"""Reads the platform before anything is sent: badges, and the first customers.
 
 Belongs here: which reads are made and what they refuse (settlement 2). Does not belong
 here: what makes a badge awardable (`transforms.badges`).
@@ -97,7 +97,8 @@ def _unreadable(badge: Badge, answer: Answer) -> Fault:
 class FirstAwards:
     """What reading customers before the first awards of a badge showed.
 
-    `canary_award_id` is the award to be sent alone; `count_before` its customer's earns.
+    `canary_award_id` is the award to be sent alone, `count_before` how many earns its
+    customer had.
     """
 
     badge_meta_id: str

@@ -48,7 +48,8 @@ def serve_sandbox(
                 threading.Event().wait()
     except OSError as error:
         raise SettingsRefused.of(
-            "port_taken", f"can't listen on port {port} ({error.strerror}): name another"
+            "port_taken",
+            f"can't listen on port {port} ({error.strerror}): name another",
         ) from error
 
 

@@ -131,8 +131,7 @@ def withdraw_never_sent(ledger: Ledger, run_id: str, now: datetime) -> int:
                 actor=pl.lit(ACTOR),
                 reason=told,
             ),
-            "request_events": awards.select(pl.col("request_id").unique())
-            .select(
+            "request_events": awards.select(pl.col("request_id").unique()).select(
                 "request_id",
                 changed_at=stamp,
                 status=pl.lit(str(RequestStatus.WITHDRAWN)),

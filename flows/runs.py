@@ -108,7 +108,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """Return the object that `run --json` prints."""
-        told = {
+        told: dict[str, Any] = {
             "run_id": self.run_id,
             "status": self.status,
             **self.counts,
@@ -170,7 +170,7 @@ class Run:
     def record_badges(self, facts: Mapping[str, BadgeFacts]) -> None:
         """Record the platform's badges as they were read."""
         now = utc_now()
-        rows = [
+        rows: list[Mapping[str, Any]] = [
             {
                 "run_id": self.run_id,
                 "badge": name,
@@ -183,7 +183,9 @@ class Run:
                 "expires_at": one.expires_at,
                 "earned_expiry": one.expiry_text or one.earned_expiry,
                 "owners": ", ".join(one.owners),
-                "claims": ", ".join(f"{c.owner_type}/{c.reference_id}" for c in one.claims),
+                "claims": ", ".join(
+                    f"{c.owner_type}/{c.reference_id}" for c in one.claims
+                ),
                 "raw": one.raw,
                 "read_at": now,
             }
@@ -227,12 +229,16 @@ class Run:
 
     def books(self) -> Books:
         """Return what every wall of this run counted."""
-        statuses = dict(self.ledger.read("status_counts", run_id=self.run_id).iter_rows())
+        statuses = dict(
+            self.ledger.read("status_counts", run_id=self.run_id).iter_rows()
+        )
         withdrawn = statuses.pop("withdrawn", 0)
         doubled = self.ledger.read("doubled_earned_ids")
         plan = self.plan
         return Books(
-            files=tuple(_file_counts(plan, file) for file in self.files) if plan else (),
+            files=tuple(_file_counts(plan, file) for file in self.files)
+            if plan
+            else (),
             badges=tuple(_badge_counts(b, c) for b, c in plan.results.items())
             if plan
             else (),
@@ -247,9 +253,9 @@ class Run:
                     listed_failed=row["customers_listed_failed"],
                     missing=row["customers_missing"],
                 )
-                for row in self.ledger.read("answer_books", run_id=self.run_id).iter_rows(
-                    named=True
-                )
+                for row in self.ledger.read(
+                    "answer_books", run_id=self.run_id
+                ).iter_rows(named=True)
             ),
             doubled_earned_ids=tuple(doubled["earned_badge_id"]),
         )
@@ -345,7 +351,9 @@ def open_run(
                 settings=settings,
                 home=home,
                 ledger=ledger,
-                platform=Platform(settings, Pace(home.pace, settings.capillary_requests_per_minute)),
+                platform=Platform(
+                    settings, Pace(home.pace, settings.capillary_requests_per_minute)
+                ),
                 screen=screen,
                 as_of=job.as_of or now,
                 definition=definition,
@@ -413,7 +421,7 @@ def _end(run: Run, *, has_changed: bool) -> None:
             "status": report.status,
             "ended_at": utc_now(),
             "plan_digest": run.plan.digest if run.plan else None,
-            **{k: v for k, v in report.counts.items()},
+            **report.counts,
             "rows_read_now": sum(f.rows_read for f in run.files if f.is_read_now),
             "awards_withdrawn": 0,
             "waiting": report.waiting,
@@ -465,9 +473,11 @@ def _file_counts(plan: Plan, file: AcceptedFile) -> FileCounts:
 
 
 def _badge_row(badge: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    return {"badge": badge, "qualified": counts["qualified"], **{
-        str(result): counts[str(result)] for result in PlanResult
-    }}
+    return {
+        "badge": badge,
+        "qualified": counts["qualified"],
+        **{str(result): counts[str(result)] for result in PlanResult},
+    }
 
 
 def _badge_counts(badge: str, counts: Mapping[str, int]) -> BadgeCounts:

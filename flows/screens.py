@@ -152,8 +152,7 @@ def show_table(title: str | None, columns: Sequence[str], rows: Iterable[Any]) -
     found = [list(row) for row in rows]
     for number, name in enumerate(columns):
         is_number = bool(found) and all(
-            isinstance(row[number], int | float) or row[number] is None
-            for row in found
+            isinstance(row[number], int | float) or row[number] is None for row in found
         )
         table.add_column(name, justify="right" if is_number else "left")
     for row in found:
@@ -193,8 +192,14 @@ def show_check(found: Checked, *, as_json: bool) -> None:
         f"{found.name}: {found.rows:,} rows in {len(found.files)} files",
         ["file", "read", "accepted", "anonymous", "duplicate", "rejected"],
         (
-            [f.path, f.rows_read, f.rows_accepted, f.rows_anonymous, f.rows_duplicate,
-             f.rows_rejected]
+            [
+                f.path,
+                f.rows_read,
+                f.rows_accepted,
+                f.rows_anonymous,
+                f.rows_duplicate,
+                f.rows_rejected,
+            ]
             for f in found.files
         ),
     )
@@ -249,19 +254,27 @@ def show_books(report: Report) -> None:
         ["  accepted", "", c["rows_accepted"]],
         ["  rejected", "", c["rows_rejected"]],
         ["  duplicate", "", c["rows_duplicate"]],
-        ["  anonymous, unmapped, excluded", "",
-         c["rows_anonymous"] + c["rows_unmapped"] + c["rows_excluded"]],
+        [
+            "  anonymous, unmapped, excluded",
+            "",
+            c["rows_anonymous"] + c["rows_unmapped"] + c["rows_excluded"],
+        ],
         ["qualifications", c["awards_qualified"], ""],
         ["  in the ledger before", "", c["awards_in_ledger"]],
         ["  planned now", "", c["awards_planned"]],
-        ["  held, held back, out of window or not asked for", "",
-         c["awards_qualified"] - c["awards_in_ledger"] - c["awards_planned"]],
+        [
+            "  held, held back, out of window or not asked for",
+            "",
+            c["awards_qualified"] - c["awards_in_ledger"] - c["awards_planned"],
+        ],
         ["awards planned or held now", c["awards_planned"] + c["awards_held"], ""],
         *([f"  {s}", "", n] for s, n in _ordered(report.statuses)),
     ]
     verdict = "balanced" if report.is_balanced else "NOT BALANCED"
     show_table(
-        f"run {report.run_id}: {report.status}, books {verdict}", ["", "in", "out"], rows
+        f"run {report.run_id}: {report.status}, books {verdict}",
+        ["", "in", "out"],
+        rows,
     )
     sys.stdout.write(
         f"{c['earn_calls']:,} earnBulk calls for {c['requests']:,} requests, "
@@ -280,6 +293,15 @@ def show_runs(frame: pl.DataFrame, *, as_json: bool) -> None:
     if as_json:
         print_json({"runs": frame.to_dicts()})
         return
-    columns = ["run_id", "kind", "status", "started_at", "import_name",
-               "awards_planned", "earn_calls", "waiting", "balanced"]
+    columns = [
+        "run_id",
+        "kind",
+        "status",
+        "started_at",
+        "import_name",
+        "awards_planned",
+        "earn_calls",
+        "waiting",
+        "balanced",
+    ]
     show_table(None, columns, frame.select(columns).iter_rows())

@@ -89,7 +89,7 @@ def _by_badge(plan: Plan) -> Iterator[tuple[Badge, pl.DataFrame]]:
 
 
 def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None:
-    """Write the plan's awards and requests in one transaction, before anything is sent."""
+    """Write awards and requests in one transaction, before anything is sent."""
     _refuse_without_room(run, plan.awards.height)
     requests, request_awards = cut_requests(
         plan.planned,
@@ -114,8 +114,10 @@ def _refuse_without_room(run: Run, awards: int) -> None:
         )
 
 
-async def send_reserved(run: Run, canaries: dict[str, FirstAwards] | None = None) -> None:
-    """Send all that is reserved, settle what is not settled, and wait for what rests."""
+async def send_reserved(
+    run: Run, canaries: dict[str, FirstAwards] | None = None
+) -> None:
+    """Send what is reserved, settle what is not settled, wait for what rests."""
     waiting = reserve.planned(run.ledger, timeout=run.timeout)
     left = [
         tracked

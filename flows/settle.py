@@ -210,7 +210,7 @@ class Settling:
         """Absent in two reads, the second after the quiet time: a proof."""
         tracked.reads_absent += 1
         quiet_until = self.quiet_until(tracked)
-        if tracked.reads_absent < 2 or utc_now() < quiet_until:  # noqa: PLR2004
+        if tracked.reads_absent < 2 or utc_now() < quiet_until:
             return [Step(tracked, "read", quiet_until)]
         await self._settle_refused(tracked, absent)
         if not tracked.awards:
@@ -299,10 +299,10 @@ async def read_customer(line: Line, customer_id: int, badge: str) -> Reading | N
     reading = None
     for number in range(READ_TRIES):
         answer = await line.customer_badge(customer_id, badge)
-        if answer.http_status == 200:  # noqa: PLR2004
+        if answer.http_status == 200:
             reading = reading_of(answer.body)
             break
-        if answer.http_status == 401:  # noqa: PLR2004
+        if answer.http_status == 401:
             line.discard_token()
         await asyncio.sleep(min(0.2 * 2**number, 2.0))
     if reading is None or reading.is_whole or not reading.earn_count:
@@ -316,7 +316,7 @@ async def _last_earn(line: Line, customer_id: int, badge: str) -> Reading | None
     page, pages = 0, 1
     while page < pages:
         answer = await line.earned_list(customer_id, page)
-        if answer.http_status != 200:  # noqa: PLR2004
+        if answer.http_status != 200:
             return None
         bodies.append(answer.body)
         pages, page = page_count(answer.body), page + 1

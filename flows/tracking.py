@@ -205,7 +205,12 @@ class Rows:
             award.status = status
 
     def found(
-        self, entry: Entry, tracked: Tracked, customer_id: int, found: Found, now: datetime
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        customer_id: int,
+        found: Found,
+        now: datetime,
     ) -> None:
         """Add what reading back proved of one award."""
         outcome = Outcome(
@@ -242,7 +247,9 @@ class Rows:
         for child in children:
             succession = tracked.succession + (status is RequestStatus.SUCCEEDED)
             add_request(entry, child, self.run_id, now, succession=succession)
-            awards = {a.customer_id: tracked.awards[a.customer_id] for a in child.awards}
+            awards = {
+                a.customer_id: tracked.awards[a.customer_id] for a in child.awards
+            }
             new = Tracked(
                 request=child,
                 awards={c: replace(award) for c, award in awards.items()},
@@ -348,5 +355,3 @@ def add_request(
             customer_id=award.customer_id,
             position=award.position,
         )
-
-

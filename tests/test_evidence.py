@@ -86,7 +86,9 @@ def test_an_earn_that_the_ledger_has_proves_nothing_new() -> None:
     """Earns that are known are struck out before matching."""
     known = earn()
 
-    assert statuses(reading(known), [sought()], struck_out={known.earned_badge_id}) == {}
+    assert (
+        statuses(reading(known), [sought()], struck_out={known.earned_badge_id}) == {}
+    )
 
 
 def test_an_earn_without_id_of_a_date_that_is_known_proves_nothing_new() -> None:

@@ -62,9 +62,7 @@ PER_CUSTOMER = {
         "1:unknown 2:issued",
     ),
     "in both lists": (
-        new_body(
-            new_item(1), new_item(2), failed=({"customerId": 1, "code": 1040},)
-        ),
+        new_body(new_item(1), new_item(2), failed=({"customerId": 1, "code": 1040},)),
         "1:unknown 2:issued",
     ),
     "without an id": (
@@ -214,17 +212,24 @@ def test_retry_after_is_read_as_seconds_or_as_a_date(
 
 
 JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**63 - 1)
-    | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(
-            ["data", "errors", "issuedBadges", "customerId", "error", "code", "issuedId"]
-        ),
-        inner,
-        max_size=4,
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "data",
+                    "errors",
+                    "issuedBadges",
+                    "customerId",
+                    "error",
+                    "code",
+                    "issuedId",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
     ),
     max_leaves=12,
 )

@@ -45,7 +45,9 @@ class Fault:
 
     def __str__(self) -> str:
         """Return one line: place, then message."""
-        place = ":".join(str(part) for part in (self.file, self.row) if part is not None)
+        place = ":".join(
+            str(part) for part in (self.file, self.row) if part is not None
+        )
         parts = [part for part in (place, self.column, self.message) if part]
         return ": ".join(parts)
 

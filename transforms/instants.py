@@ -56,7 +56,7 @@ def made_at(object_id: str | None) -> datetime | None:
 
     Ids are 24 hex digits that open with the creation time (contract 2.9).
     """
-    if object_id is None or len(object_id) != 24:  # noqa: PLR2004
+    if object_id is None or len(object_id) != 24:
         return None
     try:
         return _from_epoch(int(object_id[:8], 16))

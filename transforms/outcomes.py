@@ -113,7 +113,7 @@ class Decision:
         )
 
 
-def decision(
+def decision(  # noqa: PLR0911  a case a line
     answer: Answer,
     customer_ids: Sequence[int],
     *,
@@ -128,18 +128,18 @@ def decision(
     """
     if answer.failure is Failure.NOT_CONNECTED:
         return Decision(result=Result.NOT_PROCESSED, error_message="no connection")
-    if answer.http_status == 429:  # noqa: PLR2004  whatever its body says
+    if answer.http_status == 429:
         wait = wait_seconds(answer.retry_after, now=answer.ended_at)
         return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
     if answer.failure is not None or answer.http_status is None:
         return Decision(result=Result.AMBIGUOUS, error_message=str(answer.failure))
-    if answer.http_status == 401:  # noqa: PLR2004
+    if answer.http_status == 401:
         return Decision(result=Result.LOGIN_REFUSED)
     envelope = _envelope(answer.body)
     if envelope is None:
         return _without_envelope(answer)
-    data = envelope.get("data")
-    items = _items(data) if isinstance(data, Mapping) else None
+    data = _mapping(envelope.get("data"))
+    items = _items(data)
     if items is None or not _may_decide(answer.http_status):
         return _whole_request(answer, envelope, customer_ids)
     if echo := _wrong_echo(data, badge_meta_id, request_id):
@@ -157,9 +157,13 @@ def _envelope(body: bytes) -> Mapping[str, Any] | None:
     return parsed
 
 
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _without_envelope(answer: Answer) -> Decision:
     """Tell a size complaint of a proxy from everything that decides nothing."""
-    if answer.http_status == 413:  # noqa: PLR2004
+    if answer.http_status == 413:
         return Decision(result=Result.TOO_LARGE, error_message="HTTP 413")
     message = f"HTTP {answer.http_status} without a readable envelope"
     return Decision(result=Result.AMBIGUOUS, error_message=message)
@@ -167,7 +171,7 @@ def _without_envelope(answer: Answer) -> Decision:
 
 def _may_decide(http_status: int) -> bool:
     """Tell statuses whose items are to be believed: a 5xx or 3xx never is."""
-    return http_status < 300 or http_status in {400, 403, 404, 409, 422}  # noqa: PLR2004
+    return http_status < 300 or http_status in {400, 403, 404, 409, 422}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +203,7 @@ def _items(data: Mapping[str, Any]) -> list[_Item] | None:
 
 
 def _item(row: object, expires_on: datetime | None, *, is_failed: bool) -> _Item:
-    record = row if isinstance(row, Mapping) else {}
+    record = _mapping(row)
     error = record.get("error")
     told = error if isinstance(error, Mapping) else record
     code = whole_number(told.get("code", told.get("errorCode")))
@@ -285,7 +289,9 @@ def _outcome(
         return replace(unknown, reason=told)
     item = items[0]
     if item.has_error:
-        return _refused(customer_id, item, is_doubly_awarded=customer_id in doubly_awarded)
+        return _refused(
+            customer_id, item, is_doubly_awarded=customer_id in doubly_awarded
+        )
     if item.earned_badge_id is None:
         return replace(unknown, reason="listed without an id")
     if item.earned_badge_id in doubled_ids:
@@ -346,7 +352,7 @@ def _whole_request(
     """Decide by the first of `errors` that says something about the whole request."""
     status = answer.http_status or 0
     told = _errors(envelope)
-    if status == 503:  # noqa: PLR2004  an envelope, whatever it holds
+    if status == 503:
         wait = wait_seconds(answer.retry_after, now=answer.ended_at)
         return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
     for code, message in told:
@@ -354,10 +360,8 @@ def _whole_request(
         if effect.result is not RequestEffect.AMBIGUOUS:
             return _refusal(effect, code, message, customer_ids)
     code, message = told[0] if told else (None, None)
-    if status == 413:  # noqa: PLR2004
-        return Decision(
-            result=Result.TOO_LARGE, error_code=code, error_message=message
-        )
+    if status == 413:
+        return Decision(result=Result.TOO_LARGE, error_code=code, error_message=message)
     return Decision(
         result=Result.AMBIGUOUS,
         error_code=code,

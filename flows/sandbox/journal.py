@@ -29,7 +29,7 @@ class Journal:
             _cut_off_unfinished(path)
 
     def _lock(self, path: Path) -> None:
-        """Hold the file for as long as it is open: two writers would mix their lines."""
+        """Hold the file for as long as it is open: two writers would mix lines."""
         assert self._file is not None  # noqa: S101  for the types
         try:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from flows.sandbox.records import EndpointName
 
+_MAY_BE_NONE = ("ids_forgotten_after_seconds", "max_customers", "max_body_bytes")
+
 
 class Switches(BaseModel):
     """How this sandbox behaves where the documents are silent or in conflict."""
@@ -65,8 +67,9 @@ class Switches(BaseModel):
     future_allowed_seconds: float = Field(default=86_400, ge=0)
     """How far ahead an earn date may lie; the older pages say not at all."""
     window_start_inclusive: bool = True
-    """Whether the window's own edges are inside. Silent."""
+    """Whether an earn date at the badge's very start is inside its window. Silent."""
     window_end_inclusive: bool = True
+    """Whether an earn date at the badge's very end is inside its window. Silent."""
 
     # Refusals ---------------------------------------------------------------------
     unknown_badge_code: Literal[404, 1054] = 404
@@ -76,15 +79,17 @@ class Switches(BaseModel):
     expired_badge_refused: bool = False
     """Retro issue of an expired badge is described; code 815 speaks against it."""
     out_of_window_code: int = 816
-    """An earn date outside the window; 816 is documented for issueBulk only."""
+    """The code of a date outside the window; 816 is documented for issueBulk only."""
     out_of_window_status: int = 400
+    """The HTTP status beside it. Silent."""
     not_enrolled_refuses: Literal["request", "customer"] = "request"
     """Whether a customer without enrolment fails alone, or the request. Silent."""
     limit_code: int = 1041
-    """The code of a limit that is reached, and whether it fails the customer alone or
-    the whole request with that status. Silent."""
+    """The code of a limit that is reached. Silent."""
     limit_refuses: Literal["customer", "request"] = "customer"
+    """Whether a limit fails the customer alone, or the whole request. Silent."""
     limit_status: int = 400
+    """The HTTP status of a request that a limit refuses. Silent."""
     second_earn_refused: Literal["never", "same_date", "any_date"] = "never"
     """1040 for a second earn of a customer and badge: never, for the same earn date,
     or for any. The documents know 1040 for enrolments only."""
@@ -95,14 +100,16 @@ class Switches(BaseModel):
     unknown_customer_code: int = 1026
     """The code of one customer nobody knows; 1026 is known of reads only. Silent."""
     merged_customer: Literal["issued", "refused", "survivor"] = "issued"
-    """A customer merged into another. Silent."""
+    """What an earn of a customer merged into another does: it is issued to that id,
+    refused, or becomes the survivor's (and the answer lists the survivor). Silent."""
     merged_customer_code: int = 8069
+    """The code of a merged customer who is refused."""
     max_customers: int | None = Field(default=None, ge=1)
     """Customers in one call: no document has a number."""
     max_body_bytes: int | None = Field(default=None, ge=1)
     """Bytes of one body. Silent."""
     too_large: Literal["413", "1060"] = "1060"
-    """What too many of either gets: a bare HTTP 413, or code 1060 with HTTP 400."""
+    """What too many of either gets: HTTP 413, or code 1060 with HTTP 400. Silent."""
     forbidden: frozenset[EndpointName] = frozenset()
     """Endpoints outside the access group of the login: 403 with code 4000."""
 
@@ -125,13 +132,14 @@ class Switches(BaseModel):
     """`earns` of one badge of a customer: every earn, the newest few, an empty list
     (all the samples), or no such key. Silent."""
     earns_newest: int = Field(default=1, ge=0)
+    """How many `newest` lists; the count beside the list stays right."""
     earn_id_key: Literal["earnedBadgeId", "earnId", "issuedId", "id"] = "earnedBadgeId"
-    """The names inside an element of `earns`. Silent."""
+    """The name of the id inside an element of `earns`. Silent."""
     earn_date_as: Literal["twin", "text", "seconds", "none"] = "twin"
     """`twin`: earnEventDate in seconds and earnEventDateISO; `text`: earnEventDate as
     ISO text; `seconds`: the number alone; `none`: no date at all. Silent."""
     earns_counted: Literal["all", "active"] = "all"
-    """Whether an earn that has expired is still counted and listed. Silent."""
+    """Whether earns that have expired are still counted and listed. Silent."""
     dates_read_back: Literal["exact", "day"] = "exact"
     """Dates read back: as sent, or as the start of their day in the server's zone."""
     dates_shifted_seconds: int = 0
@@ -144,14 +152,18 @@ class Switches(BaseModel):
     earns_expire_at_once: bool = False
     """Whatever the badge says, an earn has expired when it is made."""
     list_container: Literal["object", "list"] = "object"
-    """A customer's list of badges: `data` is the list, or an object with it inside;
-    `pagination` beside `data`, or inside it. Silent."""
+    """A customer's list of badges: an object with it inside (the samples), or `data`
+    itself is the list."""
     pagination_inside: bool = True
+    """Whether `pagination` stands inside `data` (the samples) or beside it."""
 
     @field_validator("server_zone")
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
-        ZoneInfo(name)
+        try:
+            ZoneInfo(name)
+        except (KeyError, OSError) as error:
+            raise ValueError(f"{name} is no time zone") from error
         return name
 
     @model_validator(mode="before")
@@ -160,14 +172,12 @@ class Switches(BaseModel):
         """Take values from a command line too: `none` is none, commas part a set."""
         if not isinstance(values, dict):
             return values
-        read = {
-            key: None if value == "none" else value for key, value in values.items()
-        }
+        read = dict(values)
+        for name, value in values.items():
+            if value == "none" and name in _MAY_BE_NONE:
+                read[name] = None
         if isinstance(names := read.get("forbidden"), str):
             read["forbidden"] = frozenset(filter(None, names.split(",")))
-        for key in ("retry_after", "earn_date_as"):
-            if values.get(key) == "none":
-                read[key] = "none"
         return read
 
     @property

@@ -1,0 +1,1 @@
+"""The SQL of the ledger and the audit, one statement a file."""
