@@ -11,6 +11,7 @@ a process that opens and closes it by other means silently loses DuckDB's lock.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -75,12 +76,15 @@ class Ledger:
     def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
         self.path = path
         self._connection = connection
+        # A connection that is busy refuses a second thread instead of waiting.
+        self._one_at_a_time = threading.RLock()
         self._schemas: dict[str, dict[str, pl.DataType]] = {}
         self._sequence = self.sequence()
 
     def close(self) -> None:
         """Write everything to the file and let it go."""
-        self._connection.close()
+        with self._one_at_a_time:
+            self._connection.close()
 
     @property
     def identity(self) -> tuple[str, str | None]:
@@ -107,7 +111,7 @@ class Ledger:
 
     def read(self, name: str, **values: Any) -> pl.DataFrame:
         """Return the answer of a query of `flows/sql`, named by its question."""
-        cursor = self._connection.cursor()
+        cursor = self.cursor()
         try:
             answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
             return answer
@@ -116,7 +120,7 @@ class Ledger:
 
     def read_with(self, name: str, wanted: pl.DataFrame, **values: Any) -> pl.DataFrame:
         """Return the answer of a query that asks about the rows of `wanted`."""
-        cursor = self._connection.cursor()
+        cursor = self.cursor()
         try:
             cursor.register("wanted", wanted)
             answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
@@ -125,8 +129,9 @@ class Ledger:
             cursor.close()
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection of its own for another thread of this process."""
-        return self._connection.cursor()
+        """Return a connection of its own, for any thread of this process."""
+        with self._one_at_a_time:
+            return self._connection.cursor()
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write all rows of all entries in one transaction."""
@@ -177,18 +182,19 @@ class Ledger:
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = self._connection
-        try:
-            connection.execute("BEGIN TRANSACTION")
-            yield connection
-            connection.execute("COMMIT")
-        except duckdb.Error as error:
-            _roll_back(connection)
-            raise NotRecorded.of(
-                "ledger_not_written",
-                f"the ledger could not be written ({_first_line(error)}): free disk "
-                "space or mend the permissions, then run again",
-                file=self.path.name,
-            ) from error
+        with self._one_at_a_time:
+            try:
+                connection.execute("BEGIN TRANSACTION")
+                yield connection
+                connection.execute("COMMIT")
+            except duckdb.Error as error:
+                _roll_back(connection)
+                raise NotRecorded.of(
+                    "ledger_not_written",
+                    f"the ledger could not be written ({_first_line(error)}): free "
+                    "disk space or mend the permissions, then run again",
+                    file=self.path.name,
+                ) from error
 
     def _numbered(self, table: str, frame: pl.DataFrame) -> pl.DataFrame:
         if table not in _SEQUENCED:
@@ -241,7 +247,7 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
             "autoload_known_extensions": "false",
         },
     )
-    connection.execute("SET TimeZone = 'UTC'")
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for every cursor too
     return connection
 
 

@@ -99,6 +99,7 @@ def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None
     run.bind()
     wanted = reserve.Reservation(plan.awards, requests, request_awards)
     reserve.reserve(run.ledger, run.run_id, wanted, utc_now())
+    run.is_reserved = True
     run.requests = requests.height
 
 
@@ -176,14 +177,14 @@ async def _sent(
         on_progress=lambda progress: _shown(run, progress),
     )
     run.screen.stage("sending", sum(len(t.awards) for t in [*waiting, *left]))
-    publishing = asyncio.create_task(_publish_meanwhile(run))
+    is_over = asyncio.Event()
+    publishing = asyncio.create_task(_publish_meanwhile(run, is_over))
     try:
         with _interrupts(dispatch), _stop_at(dispatch, run.job.stop_at):
             await dispatch.run(waiting, left)
     finally:
-        publishing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await publishing
+        is_over.set()
+        await publishing
         run.stopped_by = run.stopped_by or dispatch.agenda.stopped_by
         run.stopped_badges |= dispatch.stopped_badges
 
@@ -202,12 +203,14 @@ def _shown(run: Run, progress: Progress) -> None:
         run.screen.wait(progress.waiting_until)
 
 
-async def _publish_meanwhile(run: Run) -> None:
+async def _publish_meanwhile(run: Run, is_over: asyncio.Event) -> None:
     """Publish the audit as often as 5 % of the time allows; failing stops nothing."""
-    while True:
+    while not is_over.is_set():
         with contextlib.suppress(OSError, duckdb.Error):
             await asyncio.to_thread(run.publisher.publish_if_due, utc_now())
-        await asyncio.sleep(1)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                await is_over.wait()
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ class Oracle:
 
     @property
     def zone(self) -> ZoneInfo:
+        """Return the zone of local days."""
         return ZoneInfo(self.timezone)
 
     def earned(self, activity: Iterable[Activity]) -> list[Earned]:
@@ -77,6 +78,7 @@ class Oracle:
         return found
 
     def is_in_time(self, one: Activity) -> bool:
+        """Return whether the activity has happened, on a day that counts."""
         if one.occurred_at > self.as_of:
             return False
         day = self.local(one.occurred_at).date()
@@ -84,6 +86,7 @@ class Oracle:
         return (since is None or day >= since) and (until is None or day < until)
 
     def of_customer(self, ordered: list[Activity]) -> list[Earned]:
+        """Return one customer's occurrences; a combined rule has one at most."""
         rule = self.badge.rule
         ordered = [one for one in ordered if self.holds(self.badge.where, one)]
         ordered = self.looked_at(rule, ordered)
@@ -100,6 +103,7 @@ class Oracle:
         return [max(firsts)[-1]] if len(firsts) == len(parts) else []
 
     def looked_at(self, rule: Any, ordered: list[Activity]) -> list[Activity]:
+        """Keep what qualifies: a null is no value to be counted."""
         return [
             one
             for one in ordered
@@ -109,6 +113,7 @@ class Oracle:
         ]
 
     def holds(self, where: str | None, one: Activity) -> bool:
+        """Return whether a condition is true; unknown is not true."""
         return where is None or self.conditions[where](one) is True
 
     def met(self, rule: Any, ordered: list[Activity]) -> list[Earned]:
@@ -130,10 +135,11 @@ class Oracle:
             periods[period_name(self.local(one.occurred_at).date(), rule.per)].append(
                 one
             )
-        found = []
-        for name in sorted(periods):
-            for earned in list(self.met_in_a_row(rule, periods[name]))[:1]:
-                found.append(self.named(earned, name if self.badge.repeat else 1))
+        found = [
+            self.named(earned, name if self.badge.repeat else 1)
+            for name in sorted(periods)
+            for earned in list(self.met_in_a_row(rule, periods[name]))[:1]
+        ]
         return found if self.badge.repeat else found[:1]
 
     def met_in_a_row(self, rule: Any, ordered: list[Activity]) -> Iterator[Earned]:
@@ -157,6 +163,7 @@ class Oracle:
                 number += 1
 
     def elapsed(self, rule: Any, ordered: list[Activity]) -> Iterator[Earned]:
+        """Meet the rule at the start of each local day a multiple later."""
         if not ordered:
             return
         first = ordered[0]
@@ -170,6 +177,7 @@ class Oracle:
             yield Earned(**{**vars(found), "qualified_at": met_at})
 
     def day_after(self, instant: datetime, after: Any, times: int) -> date:
+        """Return the local day on which so many times `after` are over."""
         if after.unit in HOURS:
             passed = timedelta(hours=HOURS[after.unit]) * after.count * times
             return self.local(instant + passed).date()
@@ -177,20 +185,24 @@ class Oracle:
         return months_later(self.local(instant).replace(tzinfo=None), months).date()
 
     def window_start(self, instant: datetime, within: Any) -> datetime:
+        """Return the instant after which activity is inside the window."""
         if within.unit in HOURS:
             return instant - timedelta(hours=HOURS[within.unit]) * within.count
         local = self.local(instant).replace(tzinfo=None, fold=0)
         return self.instant(months_later(local, -MONTHS[within.unit] * within.count))
 
     def local(self, instant: datetime) -> datetime:
+        """Return the instant on the local clock."""
         return instant.astimezone(self.zone)
 
     def instant(self, local: datetime) -> datetime:
+        """Return the first instant with this local time; left out ones move on."""
         return local.replace(tzinfo=self.zone).astimezone(UTC)
 
     def proved(
         self, one: Activity, occurrence: int, measure: Fraction, bound: Fraction
     ) -> Earned:
+        """Return an occurrence with the activity that met the rule."""
         return Earned(
             customer_id=one.customer_id,
             occurrence=occurrence,
@@ -201,6 +213,7 @@ class Oracle:
         )
 
     def named(self, earned: Earned, occurrence: int) -> Earned:
+        """Return the same with another occurrence."""
         return Earned(**{**vars(earned), "occurrence": occurrence})
 
 
@@ -212,6 +225,7 @@ class Tally:
         self.seen: list[Activity] = []
         self.running = Fraction(0)
         self.values: set[Any] = set()
+        self.numbers: Counter[int] = Counter()
         self.bound = Fraction(rule.periods if rule.kind == "streak" else rule.at_least)
 
     def with_(self, one: Activity) -> Fraction:
@@ -229,6 +243,7 @@ class Tally:
         return self.running
 
     def measured(self, some: list[Activity]) -> Fraction:
+        """Return the count, the different values or the money of some activity."""
         if self.rule.kind == "activity_count":
             return Fraction(len(some))
         if self.rule.kind == "distinct_count":
@@ -237,8 +252,7 @@ class Tally:
         return Fraction(total, 10**self.oracle.amount_decimals)
 
     def inside_window(self, last: Activity) -> list[Activity]:
-        if self.rule.within is None:
-            return self.seen
+        """Return what was seen in the window that ends with the last one."""
         start = self.oracle.window_start(last.occurred_at, self.rule.within)
         # What was seen is in the order of time.
         newest_first = reversed(self.seen)
@@ -246,9 +260,12 @@ class Tally:
 
     def consecutive_periods(self, last: Activity) -> int:
         """Return how many full periods in a row end with the activity's own."""
-        numbers = Counter(self.number(one) for one in self.inside_window(last))
         needed = self.rule.at_least or 1
         here = self.number(last)
+        self.numbers[here] += 1
+        numbers = self.numbers
+        if self.rule.within is not None:
+            numbers = Counter(self.number(one) for one in self.inside_window(last))
         run = 0
         while numbers[here - run] >= needed:
             run += 1
@@ -276,6 +293,7 @@ def in_order(one: Activity) -> tuple[Any, ...]:
 
 
 def value_of(rule: Any, one: Activity) -> Any:
+    """Return the value that a rule counts different ones of."""
     return one.columns.get(rule.of)
 
 

@@ -16,7 +16,14 @@ import polars as pl
 from transforms.errors import DefinitionRefused
 from transforms.qualifying import nth
 
-HIT = ("customer_id", "occurred_at", "arrival", "ordinal", "measure")
+HIT = (
+    "customer_id",
+    "qualified_at",
+    "occurred_at",
+    "arrival",
+    "ordinal",
+    "measure",
+)
 MOST_HITS = 100_000_000
 _SAFE_SUM = 2.0**62
 
@@ -90,4 +97,6 @@ def hits(rows: pl.DataFrame, most: int | None) -> pl.DataFrame:
     """Return rows that met a rule, each group's ordinals no higher than `most`."""
     if most is not None:
         rows = rows.filter(pl.col("ordinal") <= most)
+    if "qualified_at" not in rows.columns:
+        rows = rows.with_columns(qualified_at="occurred_at")
     return rows.select(pl.col(*HIT), pl.col("^period$"))

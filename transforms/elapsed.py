@@ -51,8 +51,8 @@ def elapsed(
     met_at = pl.max_horizontal(
         instants(_midnight(after, timezone), timezone), "occurred_at"
     )
-    frame = frame.with_columns(occurred_at=met_at)
-    frame = frame.filter(pl.col("occurred_at") <= pl.lit(as_of, dtype=INSTANT))
+    frame = frame.with_columns(qualified_at=met_at)
+    frame = frame.filter(pl.col("qualified_at") <= pl.lit(as_of, dtype=INSTANT))
     return hits(frame.with_columns(measure=pl.col("ordinal") * after.count), most)
 
 

@@ -93,9 +93,9 @@ def _order(frame: pl.DataFrame, details: pl.DataFrame) -> pl.Series:
     share customer and instant need the other keys.
     """
     by_time = frame.select(pl.arg_sort_by("occurred_at")).to_series()
-    customer = frame["customer_id"].gather(by_time)
-    by_customer = pl.select(pl.arg_sort_by(customer, maintain_order=True)).to_series()
-    order = by_time.gather(by_customer)
+    in_time = frame.select(pl.col("customer_id").gather(by_time))
+    stable = pl.arg_sort_by("customer_id", maintain_order=True)
+    order = by_time.gather(in_time.select(stable).to_series())
     keys = ("customer_id", "occurred_at")
     same = [pl.col(key).gather(order) for key in keys]
     like_last = pl.all_horizontal(key == key.shift() for key in same).fill_null(

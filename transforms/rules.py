@@ -131,7 +131,8 @@ def _value_name(rule: Rule) -> str | None:
 def _met(activity: pl.LazyFrame, part: Part, setting: _Setting) -> pl.DataFrame:
     """Return who met one rule when, with what proves it.
 
-    customer_id, occurrence, qualified_at, measure, threshold and DETAILS.
+    customer_id, occurrence, qualified_at, measure, threshold; occurred_at and DETAILS
+    of the activity that proves it.
     """
     rule = part.rule
     unit = _unit(rule, setting)
@@ -146,12 +147,22 @@ def _met(activity: pl.LazyFrame, part: Part, setting: _Setting) -> pl.DataFrame:
     threshold = _bound(rule, setting) / unit
     return frame.select(
         "customer_id",
-        pl.col("measure").cast(pl.Float64) / unit,
+        _divided(pl.col("measure").cast(pl.Float64), unit),
         *DETAILS,
+        "qualified_at",
+        "occurred_at",
         occurrence="period" if per_period else "ordinal",
-        qualified_at="occurred_at",
         threshold=pl.lit(threshold),
     )
+
+
+def _divided(number: pl.Expr, divisor: int) -> pl.Expr:
+    """Return the quotient as the nearest double.
+
+    Dividing by a literal, Polars multiplies by its reciprocal: 4655 / 100 would be
+    46.550000000000004.
+    """
+    return number / (number * 0 + divisor)
 
 
 def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualifying:
@@ -253,7 +264,8 @@ def _deciding(met: list[pl.DataFrame], rule: Rule) -> pl.DataFrame:
     as the activities that prove them do, and then as they are listed.
     """
     parts = [frame.with_columns(listed=index) for index, frame in enumerate(met)]
-    frame = pl.concat(parts).sort("customer_id", "qualified_at", *DETAILS, "listed")
+    order = ("customer_id", "qualified_at", "occurred_at", *DETAILS, "listed")
+    frame = pl.concat(parts).sort(order)
     if rule.kind == "any_of":
         return frame.unique("customer_id", keep="first", maintain_order=True)
     is_met = pl.len().over("customer_id") == len(met)

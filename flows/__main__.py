@@ -1,0 +1,7 @@
+"""`python -m flows` is the command `retrobadge`."""
+
+from __future__ import annotations
+
+from flows.cli import main
+
+main()
