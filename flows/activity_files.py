@@ -26,6 +26,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 import pyarrow.parquet as pq
+from polars.io.plugins import register_io_source
 
 from flows.csv_rows import csv_rows
 from flows.file_bytes import content_digest
@@ -363,30 +364,31 @@ def _accept(
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     hashes: list[pl.Series] = []
-    schema = accepted_schema(source).to_frame().to_arrow().schema
-    rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
     is_named = "activity_id" in source.columns
+    rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
 
     def decide(rows: pl.DataFrame) -> SortedRows:
         return sorted_rows(rows, source, timezone=timezone, path=found.path)
 
-    with (
-        _written(drafts.accepted, schema) as accepted,
-        _written(drafts.rejected, rejected_schema) as rejected,
-    ):
+    def accepted(*_: object) -> Iterator[pl.DataFrame]:
         for part in _ahead(decide, _rows(found, source)):
             counts["rows_read"] += part.rows_read
             counts["rows_anonymous"] += part.rows_anonymous
             counts["rows_rejected"] += part.rows_rejected
             counts["rows_accepted"] += part.accepted.height
-            if part.accepted.height:
-                accepted.write_table(part.accepted.to_arrow())
             if part.rejected.height:
                 rejected.write_table(part.rejected.to_arrow())
                 tally = part.rejected["reason"].value_counts()
                 reasons.update(dict(tally.iter_rows()))
             if is_named:
                 hashes.append(part.accepted["activity_id"].hash())
+            yield part.accepted
+
+    _make(drafts.rejected)
+    with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
+        # Polars pulls the chunks and writes them with all its threads.
+        schema = accepted_schema(source)
+        _sink(register_io_source(accepted, schema=schema), drafts.accepted)
     duplicates = _drop_duplicates(drafts, hashes)
     return {
         "rows_read": counts["rows_read"],
@@ -400,11 +402,14 @@ def _accept(
     }
 
 
-@contextmanager
-def _written(path: Path, schema: object) -> Iterator[pq.ParquetWriter]:
+def _make(path: Path) -> None:
+    """Make an empty file that only its owner may read."""
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        yield writer
+
+
+def _sink(rows: pl.LazyFrame, path: Path) -> None:
+    _make(path)
+    rows.sink_parquet(path, compression_level=1, maintain_order=True)
 
 
 def _rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
@@ -462,7 +467,6 @@ def _drop_duplicates(drafts: _Drafts, hashes: list[pl.Series]) -> int:
     if later.is_empty():
         return 0
     again = drafts.draft(".again.parquet")
-    os.close(os.open(again, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
-    accepted.filter(~pl.col("row_number").is_in(later.implode())).sink_parquet(again)
+    _sink(accepted.filter(~pl.col("row_number").is_in(later.implode())), again)
     again.replace(drafts.accepted)
     return later.len()

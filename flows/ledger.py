@@ -89,25 +89,21 @@ class Ledger:
     @property
     def identity(self) -> tuple[str, str | None]:
         """Return the ledger's own id and the platform it belongs to, if any yet."""
-        (row,) = self._connection.execute(
-            "SELECT ledger_uuid, target FROM meta"
-        ).fetchall()
+        (row,) = self.read("ledger_identity").rows()
         return row[0], row[1]
 
     def bind(self, target: str) -> None:
         """Bind the ledger to a platform; refused if it belongs to another one."""
         bound = self.identity[1]
-        if bound is None:
-            self._connection.execute(
-                "UPDATE meta SET target = $target", {"target": target}
-            )
-        elif bound != target:
+        if bound is not None:
             check_target(bound, target)
+            return
+        with self._transaction() as connection:
+            connection.execute(sql("bind_target"), {"target": target})
 
     def sequence(self) -> int:
         """Return the number of the newest event."""
-        (row,) = self._connection.execute(sql("newest_event")).fetchall()
-        return int(row[0])
+        return int(self.read("newest_event").item())
 
     def read(self, name: str, **values: Any) -> pl.DataFrame:
         """Return the answer of a query of `flows/sql`, named by its question."""
@@ -207,7 +203,11 @@ class Ledger:
     def _frame(self, table: str, rows: list[Mapping[str, Any]]) -> pl.DataFrame:
         if table not in self._schemas:
             query = f"SELECT * FROM {table} LIMIT 0"  # noqa: S608
-            self._schemas[table] = dict(self._connection.sql(query).pl().schema)
+            cursor = self.cursor()
+            try:
+                self._schemas[table] = dict(cursor.sql(query).pl().schema)
+            finally:
+                cursor.close()
         schema = self._schemas[table]
         used = {name: schema[name] for name in schema if name in rows[0]}
         return pl.DataFrame(rows, schema=used)

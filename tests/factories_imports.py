@@ -38,10 +38,12 @@ rule = {{ kind = "activity_count", at_least = 2 }}
 """
 
 
-def visits(customers: Iterable[int], *, each: int = 2, day: int = 1) -> str:
+def visits(
+    customers: Iterable[int], *, each: int = 2, day: int = 1, bill: str = "b"
+) -> str:
     """Return a CSV in which every customer visits so often, a day after the other."""
     rows = [
-        f"{customer},b{customer}-{n},2017-05-{day + n:02d}T12:00:00,9.99"
+        f"{customer},{bill}{customer}-{n},2017-05-{day + n:02d}T12:00:00,9.99"
         for customer in customers
         for n in range(each)
     ]

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,8 +57,6 @@ _TYPES: dict[str, pl.DataType] = {
     "date": pl.Date(),
 }
 _VALUE_LENGTH = 200
-_FIRST_INSTANT = datetime(values.FIRST_YEAR, 1, 1, tzinfo=UTC)
-_LAST_INSTANT = datetime(values.LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 _REQUIRED = frozenset({"customer_id", "activity_id", "occurred_at", "row_number"})
 _AT, _UNREAD = "@at", "@unread "
 _CORE = ("customer_id", "activity_id", "occurred_at", "amount")
@@ -124,7 +121,10 @@ def sorted_rows(
     zone = source.timezone or timezone
     fields = _fields(whole, source)
     typed = _typed(fields, source, timezone=zone, path=path)
-    is_nameless = values.blanks(fields["customer_id"], source.format.nulls)
+    is_nameless = typed["customer_id"].is_null()
+    if is_nameless.any():
+        is_blank = values.blanks(fields["customer_id"], source.format.nulls)
+        is_nameless = is_nameless & is_blank
     failures = pl.concat(
         [
             _failures(typed.filter(~is_nameless), _checks(source, is_named=True)),
@@ -267,7 +267,7 @@ def _checks(source: Source, *, is_named: bool) -> pa.DataFrameSchema:
         if name not in _REQUIRED
     }
     columns["occurred_at"] = pa.Column(
-        INSTANT, pa.Check.in_range(_FIRST_INSTANT, _LAST_INSTANT)
+        INSTANT, pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT)
     )
     if "amount" in columns:
         amounts = pa.Check.in_range(-limit, limit)
@@ -345,7 +345,10 @@ def current(activity: pl.LazyFrame) -> Current:
     LazyFrame that it returns costs nothing more where no activity stands twice.
     """
     rows = dict(
-        activity.group_by("file_order").len().collect().select("file_order", "len")
+        activity.group_by("file_order")
+        .len()
+        .collect()
+        .select("file_order", "len")
         .iter_rows()
     )
     superseded = _superseded(activity)

@@ -12,7 +12,7 @@ are spaces cut off and blanks told from faults.
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,8 @@ INSTANT = pl.Datetime("us", "UTC")
 # a sum of nine thousand of them still fits 64 bits.
 MAX_MINOR_UNITS = 10**15
 FIRST_YEAR, LAST_YEAR = 1900, 2100
+FIRST_INSTANT = datetime(FIRST_YEAR, 1, 1, tzinfo=UTC)
+LAST_INSTANT = datetime(LAST_YEAR, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
 _WHOLE = r"^[0-9]+$"
 _SIGNED = r"^[+-]?[0-9]+$"
@@ -69,7 +71,8 @@ def identifiers(values: pl.Series, nulls: Collection[str]) -> pl.Series:
     if values.dtype != pl.String:
         return values.cast(pl.String)
     text = values.str.strip_chars()
-    return text.set(blanks(text, nulls).fill_null(value=True), None)
+    is_blank = (text.str.len_bytes() == 0) | text.is_in(list(nulls))
+    return text.set(is_blank, None) if is_blank.any() else text
 
 
 def whole_numbers(
@@ -145,8 +148,7 @@ def instants(
         found = _from_iso(values, nulls, timezone, ambiguous)
     else:
         found = _from_strptime(values, nulls, style, timezone, ambiguous)
-    years = found.dt.year()
-    is_out = (years < FIRST_YEAR) | (years > LAST_YEAR)
+    is_out = (found < FIRST_INSTANT) | (found > LAST_INSTANT)
     return found.set(is_out, None) if is_out.any() else found
 
 
@@ -200,8 +202,9 @@ def numbers(values: pl.Series, nulls: Collection[str], *, sign: str = ".") -> pl
     if values.dtype != pl.String:
         wide = values.cast(pl.Float64, strict=False)
         return wide.set(~wide.is_finite().fill_null(value=True), None)
-    text = _fitting(values, _NUMBER if sign == "." else _NUMBER.replace(r"\.", ","),
-                    nulls)
+    text = _fitting(
+        values, _NUMBER if sign == "." else _NUMBER.replace(r"\.", ","), nulls
+    )
     if sign != ".":
         text = text.str.replace(sign, ".", literal=True)
     return text.cast(pl.Float64, strict=False)
@@ -363,17 +366,17 @@ def _from_strptime(
 
 
 def _has_clock(style: str) -> bool:
-    return any(part in style for part in ("%H", "%I", "%k", "%l", "%T", "%R", "%X",
-                                          "%r", "%c", "%s", "%+"))
+    return any(
+        part in style
+        for part in ("%H", "%I", "%k", "%l", "%T", "%R", "%X", "%r", "%c", "%s", "%+")
+    )
 
 
 def _late_start(day: date, timezone: str) -> datetime | None:
     """Return the first moment of a day whose midnight the clock skips."""
     zone = ZoneInfo(timezone)
-    utc = ZoneInfo("UTC")
-    before = datetime(day.year, day.month, day.day, tzinfo=utc) - timedelta(hours=26)
-    minutes = range(52 * 60)
-    low, high = 0, len(minutes)
+    before = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=26)
+    low, high = 0, 52 * 60
     while low < high:
         middle = (low + high) // 2
         local = (before + timedelta(minutes=middle)).astimezone(zone)

@@ -404,8 +404,9 @@ def _case(to: _Translation, node: exp.Case, depth: int) -> _Part:
     default = node.args.get("default") or exp.Null()
     results, kind = to.alike([*(b.args["true"] for b in branches), default], depth)
     if node.this is not None:  # CASE x WHEN 1 THEN …
-        branches_of = [exp.EQ(this=node.this.copy(), expression=b.this.copy())
-                       for b in branches]
+        branches_of = [
+            exp.EQ(this=node.this.copy(), expression=b.this.copy()) for b in branches
+        ]
     else:
         branches_of = [branch.this for branch in branches]
     tests = [to.of_kind(test, Kind.TRUTH, depth) for test in branches_of]

@@ -410,4 +410,4 @@ def _parses(model: type[Strict], raw: object) -> bool:
 def _in_order(faults: list[Fault]) -> list[Fault]:
     """Return the faults as the file has them, each once."""
     unique = {(fault.column, fault.message): fault for fault in faults}
-    return sorted(unique.values(), key=lambda fault: (fault.row or 0))
+    return sorted(unique.values(), key=lambda fault: fault.row or 0)

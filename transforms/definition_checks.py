@@ -46,7 +46,8 @@ _KINDS = {
     "total_amount": _Kind(needs=("at_least",)),
     "distinct_count": _Kind(needs=("of", "at_least")),
     "streak": _Kind(
-        needs=("periods", "period"), may=("at_least", "within", "per", "where", "source")
+        needs=("periods", "period"),
+        may=("at_least", "within", "per", "where", "source"),
     ),
     "elapsed": _Kind(needs=("since", "after"), may=("where", "source")),
     "all_of": _Kind(needs=("rules",), may=("where", "source")),
@@ -262,9 +263,7 @@ def _check_badges_together(badges: tuple[Badge, ...], faulty: Faulty) -> None:
             faulty("not_unique", message, at)
 
 
-def _check_badge(
-    badge: Badge, definition: Definition, at: Key, faulty: Faulty
-) -> None:
+def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) -> None:
     _check_name("badge name", badge.name, at, faulty)
     if _OBJECT_ID.fullmatch(badge.badge_meta_id) is None:
         message = f"'{badge.badge_meta_id}' must be 24 hex digits (see `badges`)"
@@ -300,7 +299,12 @@ def _check_badge(
 
 
 def _check_rule(
-    rule: Rule, definition: Definition, at: Key, faulty: Faulty, *, is_part: bool = False
+    rule: Rule,
+    definition: Definition,
+    at: Key,
+    faulty: Faulty,
+    *,
+    is_part: bool = False,
 ) -> None:
     kind = _KINDS[rule.kind]
     for key in _RULE_KEYS:

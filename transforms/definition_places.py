@@ -161,8 +161,10 @@ def _as_written(
     if location[0] == "sources" and len(location) > 1:
         index = int(location[1])
         is_alone = len(raw["sources"]) == 1
-        return ("activity", *location[2:]) if is_alone else (
-            "activity", index, *location[2:]
+        return (
+            ("activity", *location[2:])
+            if is_alone
+            else ("activity", index, *location[2:])
         )
     if location[0] == "badges" and len(location) > 1:
         name = raw["badges"][int(location[1])]["name"]

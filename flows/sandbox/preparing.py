@@ -9,15 +9,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from pydantic import ValidationError
 
 from flows.sandbox.records import Badge, Claim
 from flows.sandbox.switches import Switches
-from transforms.definition import Definition
 from transforms.errors import Fault, SettingsRefused
+
+if TYPE_CHECKING:  # a definition drags Polars in, which the sandbox does without
+    from transforms.definition import Definition
 
 
 def switches_from(pairs: Iterable[str]) -> Switches:

@@ -1,0 +1,1 @@
+SELECT ledger_uuid, target FROM meta
