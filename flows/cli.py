@@ -89,7 +89,7 @@ def every_command(
 ) -> None:
     """Awards badges for past activity: derives, issues, settles and audits them."""
     if home is not None:
-        os.environ["RETROBADGE_HOME"] = str(home)
+        os.environ["RETROBADGE_HOME"] = str(home.absolute())
 
 
 @app.command()

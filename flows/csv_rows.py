@@ -69,7 +69,7 @@ class _Csv:
             cut = self._safe_cut(rest)
             part, rest = rest[:cut], rest[cut:]
             frame = self._fast(part) if part else None
-            if part and frame is None or len(rest) > _MAX_RECORD or (ended and rest):
+            if (part and frame is None) or len(rest) > _MAX_RECORD or (ended and rest):
                 remaining = _one_then([part + rest], blocks)
                 yield from self._slow(remaining)
                 return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import uuid
 from collections import defaultdict
@@ -26,6 +27,8 @@ from transforms.errors import NotRecorded
 from transforms.outcomes import Answer, Decision, Outcome, Result, decision
 from transforms.requests import body, split
 from transforms.statuses import AwardStatus, RequestStatus
+
+log = logging.getLogger(__name__)
 
 MOST_TRIES = 8
 LONGEST_TRYING = timedelta(minutes=15)
@@ -192,6 +195,7 @@ class Dispatch:
         if decided.result is Result.REPEATED:
             tracked.is_foreign = tracked.attempts == 1
             tracked.is_burnt = not tracked.is_foreign
+        _log(tracked, answer, decided)
         entry = self.settling.rows.answered(tracked, attempt_id, answer, decided)
         steps = await self._follow(
             tracked,
@@ -390,6 +394,25 @@ class Dispatch:
         if self._failures >= BREAKER:
             told = f"{BREAKER} calls in a row without an answer that decides"
             await self.stop(told)
+
+
+def _log(tracked: Tracked, answer: Answer, decided: Decision) -> None:
+    """Keep one line of every attempt; what wasn't clean is said louder."""
+    is_clean = decided.result is Result.ANSWERED and not decided.missing
+    log.log(
+        logging.INFO if is_clean else logging.WARNING,
+        "attempt: %s",
+        answer.failure or decided.result,
+        extra={
+            "request_id": tracked.request.request_id,
+            "http_status": answer.http_status,
+            "code": decided.error_code,
+            "customers_listed_well": decided.listed_well,
+            "customers_listed_failed": decided.listed_failed,
+            "customers_missing": decided.missing,
+            "seconds": answer.seconds,
+        },
+    )
 
 
 def _backoff(tries: int) -> float:

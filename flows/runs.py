@@ -6,6 +6,7 @@ backup at its end. Does not belong here: the steps of a run (`flows.pipeline`).
 
 from __future__ import annotations
 
+import logging
 import platform
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from flows.audit import Publisher
 from flows.backups import back_up, check_ledger
 from flows.capillary import Platform, utc_now
 from flows.home import Home
+from flows.journal import journal
 from flows.ledger import Ledger, open_ledger
 from flows.pacing import Pace
 from flows.planning import Plan
@@ -42,7 +44,7 @@ from transforms.books import (
 from transforms.definition import Badge, Definition
 from transforms.errors import Fault, NotRecorded, Refused, RetrobadgeError, Unbalanced
 
-_OPEN = ("failed", "blocked", "unknown")
+log = logging.getLogger(__name__)
 _VERSIONED = ("retrobadge", "polars", "pandera", "duckdb", "httpx", "prefect")
 
 
@@ -359,22 +361,28 @@ def open_run(
                 definition=definition,
                 publisher=Publisher(ledger, home.audit),
             )
-            before = ledger.sequence()
-            _begin(run, kind, now)
-            try:
-                yield run
-            except RetrobadgeError as failure:
-                run.failure = failure
-                _end(run, has_changed=ledger.sequence() != before)
-                failure.report = run.report
-                raise
-            except BaseException as failure:
-                run.stopped_by = run.stopped_by or type(failure).__name__
-                _end(run, has_changed=ledger.sequence() != before)
-                raise
-            _end(run, has_changed=ledger.sequence() != before)
+            with journal(home.logs, run.run_id, level=logging.ERROR):
+                yield from _recorded(run, kind, now)
         finally:
             ledger.close()
+
+
+def _recorded(run: Run, kind: str, now: datetime) -> Iterator[Run]:
+    """Yield the run between its first and its last row, whatever its end."""
+    before = run.ledger.sequence()
+    _begin(run, kind, now)
+    try:
+        yield run
+    except RetrobadgeError as failure:
+        run.failure = failure
+        _end(run, before)
+        failure.report = run.report
+        raise
+    except BaseException as failure:
+        run.stopped_by = run.stopped_by or type(failure).__name__
+        _end(run, before)
+        raise
+    _end(run, before)
 
 
 def _run_id(now: datetime) -> str:
@@ -405,6 +413,7 @@ def _begin(run: Run, kind: str, now: datetime) -> None:
             }
         ],
     )
+    log.info("run begins", extra={"kind": kind})
     run.publisher.publish(now)
 
 
@@ -412,9 +421,11 @@ def _version(name: str) -> str:
     return version(name)
 
 
-def _end(run: Run, *, has_changed: bool) -> None:
+def _end(run: Run, sequence_before: int) -> None:
     """Record the run's end, publish the audit, back the ledger up."""
     run.report = report = run.made_report()
+    counts = {**report.counts, **{f"awards_{s}": n for s, n in report.statuses.items()}}
+    log.info("run ends: %s", report.status, extra={"status": report.status, **counts})
     run.ledger.update_run(
         run.run_id,
         {
@@ -431,7 +442,7 @@ def _end(run: Run, *, has_changed: bool) -> None:
     )
     try:
         run.publisher.publish(utc_now())
-        if has_changed:
+        if run.ledger.sequence() != sequence_before:
             back_up(run.ledger, run.home.backups, utc_now())
     except (OSError, duckdb.Error) as error:
         raise NotRecorded.of(

@@ -198,7 +198,7 @@ def _as_text(value: Any, ours: str, source: Source) -> str | None:
     if isinstance(value, float):
         if ours == "amount":
             exact = value * 10**source.amount_decimals
-            if abs(exact - round(exact)) <= 1e-6:  # noqa: PLR2004
+            if abs(exact - round(exact)) <= 1e-6:
                 value_text = f"{round(exact) / 10**source.amount_decimals:.{source.amount_decimals}f}"
                 return value_text.replace(".", source.format.decimal)
         elif value.is_integer() and abs(value) < _WHOLE_IN_A_FLOAT:

@@ -322,7 +322,7 @@ def _from_iso_times(
     seconds = _seconds(parts["clock"])
     local = localised(seconds, timezone, ambiguous)
     columns = parts.with_columns(seconds=seconds, local=local)
-    is_odd = (hours > 23) | (minutes_off > 59)  # noqa: PLR2004
+    is_odd = (hours > 23) | (minutes_off > 59)
     absolute = pl.col("seconds").dt.replace_time_zone("UTC") - ahead
     whole = (
         pl.when(pl.col("offset").is_null())

@@ -27,9 +27,8 @@ from typing import Any, NoReturn
 
 import polars as pl
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import SqlglotError
-from sqlglot.tokens import TokenType
 
 from transforms.definition_places import near
 from transforms.errors import DefinitionRefused, Fault
@@ -155,7 +154,10 @@ class _Translation:
         if unused:
             name = node.sql(dialect="postgres")[:60]
             _refuse("not_allowed", f"{unused} can't be used in '{name}'")
-        return translate(self, node, depth + 1)
+        part = translate(self, node, depth + 1)
+        if node.args.get("negate"):  # how the parser writes NOT LIKE and IS NOT
+            return _Part(~part.expr, Kind.TRUTH)
+        return part
 
     def of_kind(self, node: exp.Expression, kind: Kind, depth: int) -> pl.Expr:
         """Return a node that must give one kind of value."""
@@ -211,8 +213,10 @@ def _instant(text: str) -> datetime:
 # the ESCAPE of a LIKE or the sub-select of an IN, is refused.
 _ARGUMENTS: dict[type[exp.Expression], frozenset[str]] = {
     exp.Column: frozenset({"this"}),
-    exp.In: frozenset({"this", "expressions"}),
-    exp.Between: frozenset({"this", "low", "high"}),
+    exp.In: frozenset({"this", "expressions", "negate"}),
+    exp.Between: frozenset({"this", "low", "high", "negate"}),
+    exp.Like: frozenset({"this", "expression", "negate"}),
+    exp.ILike: frozenset({"this", "expression", "negate"}),
     exp.Is: frozenset({"this", "expression", "negate"}),
     exp.Case: frozenset({"this", "ifs", "default"}),
     exp.Coalesce: frozenset({"this", "expressions"}),
@@ -222,7 +226,7 @@ _ARGUMENTS: dict[type[exp.Expression], frozenset[str]] = {
 }
 _COMMON_ARGUMENTS = frozenset({"this", "expression"})
 # Flags of the parser that change nothing here.
-_HARMLESS = frozenset({"safe", "typed", "coalesce", "negate"})
+_HARMLESS = frozenset({"safe", "typed", "coalesce"})
 
 
 def _unread_arguments(node: exp.Expression) -> str:
@@ -250,16 +254,21 @@ def _column(to: _Translation, node: exp.Column, depth: int) -> _Part:
         )
     column = pl.col(name)
     if name == "amount" and dtype.is_integer():
-        return _Part(column / 10**to.amount_decimals, Kind.NUMBER)
+        return _Part(_quotient(column, pl.lit(10.0**to.amount_decimals)), Kind.NUMBER)
+    if dtype.is_integer():
+        return _Part(column.cast(pl.Int64), Kind.NUMBER)
     if dtype.is_numeric():
-        return _Part(column, Kind.NUMBER)
+        return _Part(column.cast(pl.Float64), Kind.NUMBER)
     kinds = {
         pl.String: Kind.TEXT,
         pl.Boolean: Kind.TRUTH,
         pl.Date: Kind.DAY,
         pl.Datetime: Kind.INSTANT,
     }
-    return _Part(column, kinds[dtype.base_type()])
+    kind = kinds.get(dtype.base_type())
+    if kind is None:
+        _refuse("wrong_type", f"'{name}' is {dtype}, which a condition can't look at")
+    return _Part(column, kind)
 
 
 def _literal(to: _Translation, node: exp.Literal, depth: int) -> _Part:
@@ -303,7 +312,7 @@ def _chain(node: exp.Binary) -> list[exp.Expression]:
     """Return the members of `a AND b AND c`, which is a tree that leans to the left."""
     members: list[exp.Expression] = []
     left: exp.Expression = node
-    while type(left) is type(node):
+    while isinstance(left, exp.Binary) and type(left) is type(node):
         members.append(left.expression)
         left = left.this
     return [left, *reversed(members)]
@@ -325,11 +334,31 @@ def _comparison(compare: Callable[[Any, Any], Any]) -> _Translate:
 
 
 def _in(to: _Translation, node: exp.In, depth: int) -> _Part:
-    (value, *members), _ = to.alike([node.this, *node.expressions], depth)
-    if not members:
+    if not node.expressions:
         _refuse("not_allowed", "IN needs a list of values")
+    (value, *members), kind = to.alike([node.this, *node.expressions], depth)
+    if all(isinstance(member, exp.Literal) for member in node.expressions):
+        # Many literals are one look-up, not as many comparisons.
+        known = pl.Series([_constant(member, kind) for member in node.expressions])
+        if kind is Kind.NUMBER:
+            value, known = value.cast(pl.Float64), known.cast(pl.Float64)
+        return _Part(value.is_in(known.implode()), Kind.TRUTH)
     equal = [(value == member).cast(pl.Boolean) for member in members]
     return _Part(pl.any_horizontal(equal), Kind.TRUTH)
+
+
+def _constant(node: exp.Expression, kind: Kind) -> object:
+    """Return the value of a literal that was checked to be of this kind."""
+    text = str(node.this)
+    match kind:
+        case Kind.NUMBER:
+            return float(text)
+        case Kind.DAY:
+            return _day(text)
+        case Kind.INSTANT:
+            return _instant(text)
+        case _:
+            return text
 
 
 def _between(to: _Translation, node: exp.Between, depth: int) -> _Part:
@@ -374,7 +403,7 @@ def _is(to: _Translation, node: exp.Is, depth: int) -> _Part:
         found = truth.eq_missing(pl.lit(bool(node.expression.this)))
     else:
         _refuse("not_allowed", "IS goes with NULL, TRUE and FALSE")
-    return _Part(~found if node.args.get("negate") else found, Kind.TRUTH)
+    return _Part(found, Kind.TRUTH)
 
 
 def _arithmetic(calculate: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> _Translate:
@@ -385,14 +414,31 @@ def _arithmetic(calculate: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> _Translate:
     return translate
 
 
+def _of_floats(calculate: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> _Translate:
+    """Calculate in doubles: whole numbers that grow too large would start anew."""
+    return _arithmetic(
+        lambda left, right: calculate(left.cast(pl.Float64), right.cast(pl.Float64))
+    )
+
+
 def _divided(left: pl.Expr, right: pl.Expr) -> pl.Expr:
-    divisor = right.cast(pl.Float64)
-    return pl.when(divisor != 0).then(left.cast(pl.Float64) / divisor)
+    return pl.when(right != 0).then(_quotient(left, right))
+
+
+def _quotient(left: pl.Expr, right: pl.Expr) -> pl.Expr:
+    """Divide; by a column, for by a literal Polars multiplies with its reciprocal."""
+    nothing = left.is_null().cast(pl.Float64) * 0.0
+    return left.cast(pl.Float64) / (right + nothing)
 
 
 def _remainder(left: pl.Expr, right: pl.Expr) -> pl.Expr:
     size = left.abs() % right.abs()
     return pl.when(right != 0).then(pl.when(left < 0).then(-size).otherwise(size))
+
+
+def _joined(to: _Translation, node: exp.DPipe, depth: int) -> _Part:
+    texts = [to.of_kind(side, Kind.TEXT, depth) for side in _chain(node)]
+    return _Part(pl.concat_str(texts), Kind.TEXT)
 
 
 def _negated(to: _Translation, node: exp.Neg, depth: int) -> _Part:
@@ -491,11 +537,13 @@ _CASTS: dict[exp.DataType.Type, tuple[Kind, pl.DataType]] = {
 
 def _cast(to: _Translation, node: exp.Cast, depth: int) -> _Part:
     """Text becomes a number or a day, a number or a day becomes text, or null."""
+    part = to.part(node.this, depth=depth)
+    if part.literal is not None and node.to.this is exp.DataType.Type.TIMESTAMPTZ:
+        return _Part(pl.lit(_instant(part.literal)), Kind.INSTANT)
     target = _CASTS.get(node.to.this)
     if target is None or node.to.expressions:
         _refuse("not_allowed", "CAST goes to INTEGER, DOUBLE, TEXT and DATE")
     kind, dtype = target
-    part = to.part(node.this, depth=depth)
     if part.literal is not None and kind is Kind.DAY:
         return _Part(pl.lit(_day(part.literal)), kind)
     if kind is Kind.DAY and part.kind is Kind.TEXT:
@@ -530,12 +578,13 @@ _NODES: dict[type[exp.Expression], _Translate] = {
     exp.Like: _like(is_case_blind=False),
     exp.ILike: _like(is_case_blind=True),
     exp.Is: _is,
-    exp.Add: _arithmetic(operator.add),
-    exp.Sub: _arithmetic(operator.sub),
-    exp.Mul: _arithmetic(operator.mul),
-    exp.Div: _arithmetic(_divided),
+    exp.Add: _of_floats(operator.add),
+    exp.Sub: _of_floats(operator.sub),
+    exp.Mul: _of_floats(operator.mul),
+    exp.Div: _of_floats(_divided),
     exp.Mod: _arithmetic(_remainder),
     exp.Neg: _negated,
+    exp.DPipe: _joined,
     exp.Case: _case,
     exp.Coalesce: _coalesce,
     exp.Nullif: _null_if,

@@ -7,31 +7,30 @@ Does not belong here: the keys and their types (`definition`), what a rule means
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
-from zoneinfo import available_timezones
 
-from transforms.activity import BUILT_INS, RESERVED, activity_columns
+from transforms.activity import BUILT_INS, activity_columns
 from transforms.conditions import condition
 from transforms.definition_places import Key, Places, near
 from transforms.errors import Fault, RetrobadgeError
+from transforms.source_checks import (
+    Faulty,
+    check_files,
+    check_name,
+    check_sources,
+    check_timezone,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
     from transforms.definition import Badge, Definition, Held, Rule, Source
 
-Faulty = Callable[[str, str, Key], None]
-
-_SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _OBJECT_ID = re.compile(r"[0-9a-f]{24}")
 _MAX_CUSTOMER_ID = 2**63 - 1
-_MAX_DECIMALS = 4
-_CORE = ("customer_id", "activity_id", "occurred_at", "amount")
 
 
 class _Kind(NamedTuple):
@@ -66,36 +65,16 @@ def checked_faults(definition: Definition, places: Places) -> list[Fault]:
     def faulty(code: str, message: str, key: Key) -> None:
         faults.append(places.fault(code, message, key))
 
-    _check_name("name", definition.name, ("name",), faulty)
-    _check_timezone(definition.timezone, ("timezone",), faulty)
+    check_name("name", definition.name, ("name",), faulty)
+    check_timezone(definition.timezone, ("timezone",), faulty)
     _check_bounds(definition, faulty)
-    is_one = len(definition.sources) == 1
-    for index, source in enumerate(definition.sources):
-        where: Key = ("activity",) if is_one else ("activity", index)
-        _check_source(source, where, faulty)
-    _check_sources_together(definition.sources, faulty)
+    check_sources(definition.sources, faulty)
     for badge in definition.badges:
         _check_badge(badge, definition, ("badges", badge.name), faulty)
     _check_badges_together(definition.badges, faulty)
     if definition.held:
         _check_held(definition.held, faulty)
     return faults
-
-
-def _check_name(what: str, name: str, key: Key, faulty: Faulty) -> None:
-    if _SLUG.fullmatch(name) is None:
-        message = (
-            f"{what} '{name}' must be 1 to 64 of a-z, 0-9, '-' and '_', and begin with "
-            "a letter or a digit: it becomes part of file names and ids"
-        )
-        faulty("wrong_value", message, key)
-
-
-def _check_timezone(timezone: str, key: Key, faulty: Faulty) -> None:
-    known = available_timezones()
-    if timezone not in known:
-        message = f"'{timezone}' is no time zone{near(timezone, known)}: write a name "
-        faulty("wrong_value", message + "such as America/New_York", key)
 
 
 def _check_bounds(definition: Definition, faulty: Faulty) -> None:
@@ -113,142 +92,6 @@ def _check_bounds(definition: Definition, faulty: Faulty) -> None:
                 faulty("out_of_range", "must not be negative", (table, key))
 
 
-def _check_source(source: Source, at: Key, faulty: Faulty) -> None:
-    _check_name("name", source.name, (*at, "name"), faulty)
-    _check_files(source.files, (*at, "files"), faulty)
-    if source.timezone is not None:
-        _check_timezone(source.timezone, (*at, "timezone"), faulty)
-    _check_columns(source, at, faulty)
-    _check_format(source, at, faulty)
-    if not 0 <= source.amount_decimals <= _MAX_DECIMALS:
-        message = f"must be 0 to {_MAX_DECIMALS}"
-        faulty("out_of_range", message, (*at, "amount_decimals"))
-    if not source.occurred_at_format.strip():
-        message = "must be iso, epoch_seconds, epoch_milliseconds or a strptime format"
-        faulty("wrong_value", message, (*at, "occurred_at_format"))
-    if source.grain == "line_item":
-        message = "this version has no grain 'line_item' yet: give one row per activity"
-        faulty("not_built", message, (*at, "grain"))
-    if source.fresh_within is not None:
-        message = "this version does not check freshness yet: remove this key"
-        faulty("not_built", message, (*at, "fresh_within"))
-    if source.missing_files != "refuse":
-        message = f"this version can't '{source.missing_files}' missing files yet"
-        faulty("not_built", f"{message}: remove this key", (*at, "missing_files"))
-
-
-def _check_files(files: tuple[str, ...], at: Key, faulty: Faulty) -> None:
-    if not files:
-        faulty("wrong_value", "name at least one file or pattern", at)
-    for pattern in files:
-        if not pattern.strip() or "\0" in pattern:
-            faulty("wrong_value", f"'{pattern!r}' names no file", at)
-        elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", pattern):
-            message = (
-                f"'{pattern}': this version does not read object storage yet: copy the "
-                "files to a disk and name them here"
-            )
-            faulty("not_built", message, at)
-
-
-def _check_columns(source: Source, at: Key, faulty: Faulty) -> None:
-    for required in ("customer_id", "occurred_at"):
-        if required not in source.columns:
-            message = f"'{required}' is missing: say which column of the file it is"
-            faulty("missing_key", message, (*at, "columns", required))
-    for table, names in (("columns", source.columns), ("constants", source.constants)):
-        for name in names:
-            _check_column_name(name, (*at, table, name), faulty)
-    for name, theirs in source.columns.items():
-        _check_theirs(source, name, theirs, (*at, "columns", name), faulty)
-    for name in source.constants:
-        if name in source.columns or name in _CORE:
-            message = f"'{name}' can't be a constant: " + (
-                "it is mapped in columns" if name in source.columns else "map a column"
-            )
-            faulty("wrong_value", message, (*at, "constants", name))
-    for name in source.types:
-        if name in _CORE:
-            message = f"'{name}' has a type of its own: remove this key"
-            faulty("wrong_value", message, (*at, "types", name))
-        elif name not in source.columns:
-            close = near(name, source.columns)
-            message = f"'{name}' is not one of this source's columns{close}"
-            faulty("unknown_column", message, (*at, "types", name))
-
-
-def _check_column_name(name: str, at: Key, faulty: Faulty) -> None:
-    if name in RESERVED:
-        message = f"'{name}' is a column that is always there: choose another name"
-        faulty("wrong_value", message, at)
-    elif _COLUMN.fullmatch(name) is None or name.startswith("__"):
-        message = (
-            f"'{name}' can't be used in a condition: write our name with letters, "
-            "digits and '_'"
-        )
-        faulty("wrong_value", message, at)
-
-
-def _check_theirs(
-    source: Source, name: str, theirs: str | tuple[str, ...], at: Key, faulty: Faulty
-) -> None:
-    """Check the name, or the list of names, in the file."""
-    parts = (theirs,) if isinstance(theirs, str) else theirs
-    if not parts or not all(parts):
-        faulty("wrong_value", "name a column of the file", at)
-    may_join = source.types.get(name, "text") == "text"
-    if not isinstance(theirs, str) and (
-        name in {"customer_id", "amount"} or not may_join
-    ):
-        faulty("wrong_value", f"'{name}' must be one column, not a list", at)
-    if not source.format.header and not all(
-        re.fullmatch(r"[1-9][0-9]{0,4}", part) for part in parts
-    ):
-        message = (
-            "format.header is false: columns are named by position, "
-            "'1' for the first, '2' for the second"
-        )
-        faulty("wrong_value", message, at)
-
-
-def _check_format(source: Source, at: Key, faulty: Faulty) -> None:
-    style = source.format
-    for key in ("delimiter", "quote"):
-        value = getattr(style, key)
-        is_none = key == "quote" and not value
-        if not is_none and (len(value) != 1 or value in "\r\n\0" or ord(value) > 127):  # noqa: PLR2004
-            message = f"{value!r} must be one ASCII character"
-            faulty("wrong_value", message, (*at, "format", key))
-    if style.delimiter == style.quote:
-        message = "delimiter and quote must differ"
-        faulty("wrong_value", message, (*at, "format", "quote"))
-    if style.decimal not in {".", ","}:
-        message = "must be '.' or ','"
-        faulty("wrong_value", message, (*at, "format", "decimal"))
-    try:
-        "".encode(codecs.lookup(style.encoding).name)
-    except LookupError:
-        message = f"'{style.encoding}' is no encoding: write utf-8, latin-1, utf-16 …"
-        faulty("wrong_value", message, (*at, "format", "encoding"))
-
-
-def _check_sources_together(sources: tuple[Source, ...], faulty: Faulty) -> None:
-    """Names are unique, and a column has one type in all sources."""
-    seen: set[str] = set()
-    types: dict[str, tuple[pl.DataType, str]] = {}
-    for index, source in enumerate(sources):
-        at: Key = ("activity", index)
-        if source.name in seen:
-            message = f"two sources are named '{source.name}'"
-            faulty("not_unique", message, (*at, "name"))
-        seen.add(source.name)
-        for name, dtype in activity_columns(source).items():
-            first = types.setdefault(name, (dtype, source.name))
-            if first[0] != dtype:
-                message = f"'{name}' has another type in source '{first[1]}'"
-                faulty("wrong_value", message, (*at, "types", name))
-
-
 def _check_badges_together(badges: tuple[Badge, ...], faulty: Faulty) -> None:
     seen: dict[tuple[str, str], str] = {}
     for badge in badges:
@@ -264,7 +107,7 @@ def _check_badges_together(badges: tuple[Badge, ...], faulty: Faulty) -> None:
 
 
 def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) -> None:
-    _check_name("badge name", badge.name, at, faulty)
+    check_name("badge name", badge.name, at, faulty)
     if _OBJECT_ID.fullmatch(badge.badge_meta_id) is None:
         message = f"'{badge.badge_meta_id}' must be 24 hex digits (see `badges`)"
         faulty("wrong_value", message, (*at, "badge_meta_id"))
@@ -321,7 +164,7 @@ def _check_rule(
         faulty("wrong_value", message, (*at, "per"))
     sources = _sources_of(rule, definition, at, faulty)
     _check_at_least(rule, sources, at, faulty)
-    if rule.periods is not None and rule.periods < 2:  # noqa: PLR2004
+    if rule.periods is not None and rule.periods < 2:
         message = "a streak has 2 periods or more"
         faulty("out_of_range", message, (*at, "periods"))
     if rule.since is not None and rule.since != "first_activity":
@@ -408,17 +251,15 @@ def _columns_of(sources: Iterable[Source]) -> dict[str, pl.DataType]:
 
 def _check_held(held: Held, faulty: Faulty) -> None:
     at: Key = ("held", "columns")
-    _check_files(held.files, ("held", "files"), faulty)
+    check_files(held.files, ("held", "files"), faulty)
     required = ("badge_meta_id", "customer_id", "earn_event_date")
     for name in required:
         if name not in held.columns:
             message = f"'{name}' is missing: say which column of the file it is"
             faulty("missing_key", message, (*at, name))
     known = (*required, "earned_badge_id")
-    for name in _unknown(held.columns, known):
-        faulty("unknown_key", f"unknown key '{name}'{near(name, known)}", (*at, name))
-
-
-def _unknown(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
-    allowed = set(known)
-    return (name for name in names if name not in allowed)
+    for name in held.columns:
+        if name not in known:
+            faulty(
+                "unknown_key", f"unknown key '{name}'{near(name, known)}", (*at, name)
+            )

@@ -21,7 +21,7 @@ An error that is not in this tree is a defect and keeps its traceback.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +72,7 @@ class RetrobadgeError(Exception):
         file: str | None = None,
         row: int | None = None,
         column: str | None = None,
-    ) -> RetrobadgeError:
+    ) -> Self:
         """Return an error with one fault."""
         return cls(Fault(code=code, message=message, file=file, row=row, column=column))
 

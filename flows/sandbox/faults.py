@@ -240,6 +240,7 @@ def random_faults(
                 kind,
                 nth=rolled.randint(1, calls),
                 seconds=seconds,
+                retry_after_seconds=int(seconds),
                 status=rolled.choice((500, 502, 504, 520, 521))
                 if kind == "html"
                 else None,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import random
 from collections import deque
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ class Login:
 def too_many(seconds: float, how: str, now: int) -> Reply:
     """Return a 429. `how` is what it says of the wait: none, seconds or date."""
     reply = page(429, "<html><body><h1>429 Too Many Requests</h1></body></html>")
-    whole = max(1, round(seconds + 0.5))
+    whole = math.ceil(seconds)
     if how == "seconds":
         reply.headers["Retry-After"] = str(whole)
     if how == "date":
