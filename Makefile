@@ -27,7 +27,7 @@ check: setup  ## format, lint, types, import contracts and tests: all of them, t
 	@sh -c "$$CHECK"
 
 bench: setup  ## how fast and how large, measured on this machine
-	@$(BIN)/python tests/bench.py
+	@$(BIN)/python tests/benchmarks/bench.py
 
 format: setup  ## format the code, and mend what lint can mend
 	@$(BIN)/ruff format

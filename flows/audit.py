@@ -25,6 +25,7 @@ PUBLISHED = (
     "audit",
     "award_events",
     "requests",
+    "request_events",
     "request_awards",
     "attempts",
     "runs",
@@ -39,6 +40,20 @@ PUBLISHED = (
     "ledger_state",
 )
 VIEWS = ("open_awards", "latest_run")
+# What `known_in_audit.sql` answers of an audit that is not there yet.
+_NOTHING_KNOWN = {
+    "award_id": pl.String,
+    "customer_id": pl.Int64,
+    "occurrence": pl.Int64,
+    "generation": pl.Int32,
+    "import_name": pl.String,
+    "rule_digest": pl.String,
+    "qualified_at": pl.Datetime("us", "UTC"),
+    "earn_event_date": pl.Datetime("us", "UTC"),
+    "planned_at": pl.Datetime("us", "UTC"),
+    "status": pl.String,
+    "is_released": pl.Boolean,
+}
 # Publishing may take this share of a run's time.
 PUBLISHING_SHARE = 0.05
 
@@ -152,11 +167,18 @@ def listed_runs(path: Path) -> pl.DataFrame:
 def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
     """Return what the audit knows of one badge and series, as the ledger would."""
     if not path.exists():
-        return pl.DataFrame()
+        return pl.DataFrame(schema=_NOTHING_KNOWN)
+    values = {"badge_meta_id": badge_meta_id, "series": series}
+    return asked(path, "known_in_audit", **values)["known_in_audit"]
+
+
+def asked(path: Path, *names: str, **values: object) -> dict[str, pl.DataFrame]:
+    """Return the answers of queries of `flows/sql`, all of the same published audit."""
     connection = open_audit(path)
     try:
-        values = {"badge_meta_id": badge_meta_id, "series": series}
-        known: pl.DataFrame = connection.sql(sql("known_in_audit"), params=values).pl()
-        return known
+        return {
+            name: connection.sql(sql(name), params=values or None).pl()
+            for name in names
+        }
     finally:
         connection.close()

@@ -1,7 +1,7 @@
-"""Backups of the ledger, and the check that it is the one that the home knows.
+"""Backups of the ledger.
 
-Belongs here: exporting the ledger, keeping the newest exports, and refusing a ledger
-that is missing or behind what was published. Does not belong here: writing to it.
+Belongs here: exporting the ledger, keeping the newest exports, and finding one by what
+was typed. Does not belong here: bringing one back (`flows.repair`).
 """
 
 from __future__ import annotations
@@ -10,11 +10,7 @@ import shutil
 from datetime import datetime
 from pathlib import Path
 
-import duckdb
-
-from flows.audit import open_audit
-from flows.home import Home
-from flows.ledger import Ledger, connect
+from flows.ledger import Ledger
 from transforms.errors import HomeRefused
 
 KEPT = 14
@@ -32,6 +28,7 @@ def back_up(ledger: Ledger, folder: Path, now: datetime) -> Path:
         cursor.execute(f"EXPORT DATABASE '{quoted}' (FORMAT parquet)")
     finally:
         cursor.close()
+    shutil.rmtree(made, ignore_errors=True)  # of the same second, and as far
     making.replace(made)
     for old in backups(folder)[:-KEPT]:
         shutil.rmtree(old)
@@ -40,78 +37,36 @@ def back_up(ledger: Ledger, folder: Path, now: datetime) -> Path:
 
 def backups(folder: Path) -> list[Path]:
     """Return the backups of a home, oldest first."""
-    return sorted(p for p in folder.glob("*-*") if not p.name.startswith("."))
+    return sorted(folder.glob("[0-9]*T[0-9]*-[0-9]*"), key=_age)
 
 
-def check_ledger(home: Home) -> None:
-    """Refuse a ledger that is missing, another one, or older than what was published.
+def _age(backup: Path) -> tuple[str, int, str]:
+    at, _, sequence = backup.name.partition("-")
+    return at, int(sequence) if sequence.isdecimal() else 0, sequence
 
-    Writing to such a ledger would issue again what it has forgotten.
-    """
-    published = _published(home.audit)
-    if published is None:
-        return
-    ledger_uuid, sequence = published
-    advice = (
-        "bring the newest backup back with `retrobadge restore`, or rebuild it with "
-        "`retrobadge recover`"
+
+def backup_named(folder: Path, asked: str) -> Path:
+    """Return the backup that was asked for: a name, a prefix, a path, or `latest`."""
+    known = backups(folder)
+    if asked == "latest" and known:
+        return known[-1]
+    found = [one for one in known if one.name.startswith(asked)]
+    exact = [one for one in found if one.name == asked]
+    if len(found) == 1 or exact:
+        return (exact or found)[0]
+    if found:
+        raise HomeRefused.of(
+            "backup_ambiguous",
+            f"{len(found)} backups begin with {asked!r}, {found[0].name} and "
+            f"{found[-1].name} among them: write more of it",
+            file=str(folder),
+        )
+    path = Path(asked).absolute()
+    if asked != "latest" and path.is_dir():
+        return path
+    names = ", ".join(one.name for one in known[-3:]) or "there is none"
+    raise HomeRefused.of(
+        "backup_unknown",
+        f"no backup and no folder is named {asked!r}; the newest here: {names}",
+        file=str(folder),
     )
-    if not home.ledger.exists():
-        if sequence == 0:
-            return
-        raise HomeRefused.of(
-            "ledger_missing",
-            f"the audit knows a ledger that is gone: {advice}",
-            file=str(home.ledger),
-        )
-    found = _state(home.ledger)
-    if found is None:
-        return  # opening it says what is wrong
-    if found[0] != ledger_uuid:
-        raise HomeRefused.of(
-            "ledger_other",
-            "the ledger is not the one that this home's audit was published from: "
-            f"put the right one back, or {advice}",
-            file=str(home.ledger),
-        )
-    if found[1] < sequence:
-        raise HomeRefused.of(
-            "ledger_behind",
-            f"the ledger is older than the audit (event {found[1]} against {sequence}): "
-            f"{advice}",
-            file=str(home.ledger),
-        )
-
-
-def _published(path: Path) -> tuple[str, int] | None:
-    if not path.exists():
-        return None
-    connection = open_audit(path)
-    try:
-        rows = connection.execute(
-            "SELECT ledger_uuid, sequence FROM ledger_state"
-        ).fetchall()
-    except duckdb.Error:
-        return None
-    finally:
-        connection.close()
-    return (rows[0][0], int(rows[0][1])) if rows else None
-
-
-def _state(path: Path) -> tuple[str, int] | None:
-    try:
-        connection = connect(path)
-    except duckdb.Error:
-        return None
-    try:
-        (uuid,) = connection.execute("SELECT ledger_uuid FROM meta").fetchall()[0]
-        rows = connection.execute(
-            "SELECT coalesce(max(event_seq), 0) FROM ("
-            "SELECT event_seq FROM award_events UNION ALL "
-            "SELECT event_seq FROM request_events)"
-        ).fetchall()
-    except duckdb.Error:
-        return None
-    finally:
-        connection.close()
-    return uuid, int(rows[0][0])

@@ -135,9 +135,8 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.login = Login(self.settings)
-        self._tls: ssl.SSLContext | None = None
-        if str(self.settings.capillary_base_url).startswith("https"):
-            self._tls = httpx.create_ssl_context()
+        # For loopback too: left to httpx, every line would make one of its own.
+        self._tls = httpx.create_ssl_context()
 
     def line(self) -> Line:
         """Return a new line to the platform, to be used as a context manager."""
@@ -147,7 +146,7 @@ class Platform:
 class Line:
     """One sender's connection: at most one call at a time."""
 
-    def __init__(self, platform: Platform, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, platform: Platform, tls: ssl.SSLContext) -> None:
         self._platform = platform
         self._tls = tls
         self._stack = AsyncExitStack()
@@ -158,7 +157,7 @@ class Line:
         self._client = await self._stack.enter_async_context(
             httpx.AsyncClient(
                 base_url=str(settings.capillary_base_url).rstrip("/"),
-                verify=self._tls or True,
+                verify=self._tls,
                 timeout=httpx.Timeout(seconds, connect=min(seconds, 10.0), pool=None),
                 limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
                 follow_redirects=False,
@@ -202,7 +201,12 @@ class Line:
         `mark` writes down that the request goes out; it is awaited when the pace
         allows the call and before its first byte leaves.
         """
-        return await self._post(f"{BADGES}/customer/earnBulk", body, mark=mark)
+
+        async def marked() -> None:
+            await mark()
+            self._platform.count.earn_calls += 1
+
+        return await self._post(f"{BADGES}/customer/earnBulk", body, mark=marked)
 
     async def badge(self, badge_meta_id: str) -> Answer:
         """Read one badge (contract 2.4)."""
@@ -230,9 +234,11 @@ class Line:
         }
         return await self._get(f"{BADGES}/customer/{customer_id}", params)
 
-    async def revoke_earn(self, body: bytes) -> Answer:
-        """Take one earned badge back (contract 2.7)."""
-        return await self._post(f"{BADGES}/customer/revokeEarn", body)
+    async def revoke_earn(
+        self, body: bytes, mark: Callable[[], Awaitable[Any]]
+    ) -> Answer:
+        """Take one earned badge back (contract 2.7); `mark` as for `earn_bulk`."""
+        return await self._post(f"{BADGES}/customer/revokeEarn", body, mark=mark)
 
     async def claim(self, badge_meta_id: str, body: bytes) -> Answer:
         """Claim a badge for an owner and its reference (contract 2.3)."""
@@ -274,7 +280,6 @@ class Line:
         await self._platform.pace.turn()
         if mark is not None:
             await mark()
-            self._platform.count.earn_calls += 1
         self._platform.count.calls += 1
         sent = dict(headers)
         if body is not None:

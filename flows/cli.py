@@ -7,23 +7,33 @@ inside the command that needs them: help and a typing error are instant.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from datetime import date, datetime
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from transforms.errors import Fault, NotBuilt, RetrobadgeError
+from flows.command import (
+    AsJson,
+    AsOf,
+    DefinitionPath,
+    StopAt,
+    Wait,
+)
+from flows.command import awaited as _awaited
+from flows.command import chosen_home as _home
+from flows.command import chosen_settings as _settings
+from flows.command import day as _day
+from flows.command import instant as _instant
+from flows.command import print_faults as _print_faults
+from flows.command import reported as _reported
+from transforms.errors import NotBuilt, RetrobadgeError
 
 if TYPE_CHECKING:
-    from flows.home import Home
     from flows.runs import Report
-    from flows.settings import Settings
 
 T = TypeVar("T")
 
@@ -46,9 +56,6 @@ class Format(StrEnum):
     JSON = "json"
 
 
-DefinitionPath = Annotated[
-    Path, typer.Argument(help="The import definition, a TOML file.", show_default=False)
-]
 EarnedFrom = Annotated[
     str | None,
     typer.Option(metavar="D", help="Awards earned on this local day or later."),
@@ -68,13 +75,6 @@ CustomersFile = Annotated[
 AwardsFile = Annotated[
     Path | None,
     typer.Option("--awards", metavar="FILE", help="Only these: header award_id."),
-]
-AsOf = Annotated[
-    str | None,
-    typer.Option(metavar="T", help="The instant taken for now, with offset."),
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
 ]
 
 
@@ -168,13 +168,8 @@ def run(
     customers: CustomersFile = None,
     awards: AwardsFile = None,
     as_of: AsOf = None,
-    stop_at: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Send nothing after this instant."),
-    ] = None,
-    wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait for another run to end.")
-    ] = 0.0,
+    stop_at: StopAt = None,
+    wait: Wait = 0.0,
     yes: Annotated[
         bool, typer.Option("--yes", help="Send without asking. No guard is passed.")
     ] = False,
@@ -204,13 +199,8 @@ def run(
 @app.command()
 def resume(
     *,
-    stop_at: Annotated[
-        str | None,
-        typer.Option(metavar="T", help="Send nothing after this instant."),
-    ] = None,
-    wait: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Wait for another run to end.")
-    ] = 0.0,
+    stop_at: StopAt = None,
+    wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
     """Settle, and send what earlier runs reserved but never sent, as it was reserved."""
@@ -310,10 +300,6 @@ def _home_first(arguments: Sequence[str]) -> list[str]:
     return first + rest
 
 
-def _awaited(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
-
-
 async def _import(work: Any) -> Report:
     """Run the import as a flow run where a Prefect server is configured."""
     from flows.pipeline import import_badges  # noqa: PLC0415
@@ -332,20 +318,6 @@ def _has_prefect_server() -> bool:
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
     profiles = home / "profiles.toml"
     return profiles.exists() and "PREFECT_API_URL" in profiles.read_text("utf-8")
-
-
-def _settings(*, needs_platform: bool) -> Settings:
-    from flows.settings import PROJECT, settings  # noqa: PLC0415
-
-    return settings(
-        os.environ, env_file=PROJECT / ".env", needs_platform=needs_platform
-    )
-
-
-def _home(settings: Settings) -> Home:
-    from flows.home import open_home  # noqa: PLC0415
-
-    return open_home(settings.retrobadge_home)
 
 
 def _job(
@@ -376,56 +348,6 @@ def _job(
             f"{job.earned_until}, which is exclusive"
         )
     return job
-
-
-def _day(text: str | None, option: str) -> date | None:
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{option} {text!r} is no day: write 2017-03-31"
-        ) from None
-
-
-def _instant(text: str | None, option: str) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise typer.BadParameter(
-            f"{option} {text!r} is no instant with an offset: write "
-            "2017-03-31T18:00:00-05:00"
-        )
-    return found
-
-
-def _reported(error: RetrobadgeError, *, as_json: bool) -> typer.Exit:
-    """Print a refusal as the report that `--json` promises, or as lines."""
-    from flows import screens  # noqa: PLC0415
-    from flows.runs import refused_report  # noqa: PLC0415
-
-    if as_json:
-        screens.print_json(refused_report(error).as_json())
-    else:
-        _print_faults(error.faults)
-    return typer.Exit(error.exit_status)
-
-
-def _print_faults(faults: Sequence[Fault]) -> None:
-    for fault in faults:
-        sys.stderr.write(f"retrobadge: {printable(str(fault))}\n")
-
-
-def printable(text: str) -> str:
-    """Return a text whose control characters are shown and do nothing."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )
 
 
 def _not_built(name: str, does: str) -> None:

@@ -192,6 +192,8 @@ class Dispatch:
             request_id=tracked.request.request_id,
             doubly_awarded=self.doubly_awarded.get(badge, frozenset()),
         )
+        if decided.result is not Result.LOGIN_REFUSED:
+            tracked.was_login_refused = False
         if decided.result is Result.REPEATED:
             tracked.is_foreign = tracked.attempts == 1
             tracked.is_burnt = not tracked.is_foreign
@@ -205,7 +207,7 @@ class Dispatch:
             answer=answer,
             decided=decided,
         )
-        await self._count_failures(decided)
+        await self._count_failures(answer, decided)
         return steps
 
     def _left(self, tracked: Tracked) -> list[Step]:
@@ -262,21 +264,33 @@ class Dispatch:
             await self.settling.recorder.write(entry)
             return []
         tracked.is_ambiguous = True
+        tracked.lists_strangers |= decided.lists_strangers
         rows.request(entry, tracked, RequestStatus.UNKNOWN, now)
         await self.settling.recorder.write(entry)
         if not any(customer_id in tracked.awards for customer_id in customer_ids):
             return await self.settling.give_up(tracked, "absence is not proved")
+        if set(tracked.awards) == set(tracked.doubted):
+            return [Step(tracked, "read", self.settling.shown_at(tracked))]
         return [Step(tracked, "read", self.settling.rest_until(tracked))]
 
     def _to_be_read(self, tracked: Tracked, outcome: Outcome) -> Outcome:
-        """Hold back a refusal after an ambiguous attempt, which may have succeeded."""
-        if not tracked.is_ambiguous or outcome.status in (
-            AwardStatus.ISSUED,
-            AwardStatus.UNKNOWN,
-        ):
+        """Hold back a refusal that reading back may contradict.
+
+        After an ambiguous attempt, which may have succeeded; and beside an id that was
+        made just now.
+        """
+        if outcome.status in (AwardStatus.ISSUED, AwardStatus.UNKNOWN):
             return outcome
-        tracked.refusals[outcome.customer_id] = outcome
-        told = "refused after an ambiguous attempt: to be read back"
+        if tracked.is_ambiguous:
+            tracked.refusals[outcome.customer_id] = outcome
+            told = "refused after an ambiguous attempt: to be read back"
+        elif outcome.is_doubtful and self.settling.is_doubted(
+            tracked.request.badge_meta_id
+        ):
+            tracked.doubted[outcome.customer_id] = outcome
+            told = "refused beside an id that is new: to be read back"
+        else:
+            return outcome
         return replace(outcome, status=AwardStatus.UNKNOWN, proof=None, reason=told)
 
     async def _again(
@@ -386,7 +400,9 @@ class Dispatch:
             return [Step(tracked, "read", self.settling.quiet_until(tracked))]
         return [Step(tracked, "read", self.settling.rest_until(tracked))]
 
-    async def _count_failures(self, decided: Decision) -> None:
+    async def _count_failures(self, answer: Answer, decided: Decision) -> None:
+        if answer.http_status == 429:
+            return  # a limit that is kept is no failure, and has caps of its own
         if decided.result in (Result.AMBIGUOUS, Result.NOT_PROCESSED):
             self._failures += decided.wait_seconds is None
         else:

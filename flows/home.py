@@ -46,6 +46,11 @@ class Home:
         return self.root / "audit.duckdb"
 
     @property
+    def note(self) -> Path:
+        """Says which ledger this home has, and where the home lay."""
+        return self.root / "home.json"
+
+    @property
     def run_lock(self) -> Path:
         """Held by the run that works in this home."""
         return self.root / "run.lock"

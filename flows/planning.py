@@ -361,10 +361,11 @@ def file_counts(files: Iterable[AcceptedFile]) -> dict[str, int]:
 
 def inert(frame: pl.DataFrame) -> pl.DataFrame:
     """Return a frame whose texts a spreadsheet takes for texts, never for formulas."""
-    text = pl.col(pl.String)
     return frame.with_columns(
-        pl.when(text.str.contains(r"^[=+\-@\t\r]"))
-        .then(pl.concat_str(pl.lit("'"), text))
-        .otherwise(text)
-        .name.keep()
+        pl.when(pl.col(name).str.contains(r"^[=+\-@\t\r]"))
+        .then("'" + pl.col(name))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name, kind in frame.schema.items()
+        if kind == pl.String
     )

@@ -7,9 +7,10 @@ here: what makes a badge awardable (`transforms.badges`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 import orjson
 import polars as pl
@@ -35,10 +36,10 @@ async def read_badges(
     """Return the platform's facts per badge name; refuse with all faults at once."""
     facts, faults = {}, []
     for badge in badges:
-        answer = await _asked(line, badge.badge_meta_id)
-        data = _data(answer)
+        answer = await asked_badge(line, badge.badge_meta_id)
+        data = data_of(answer)
         if data is None:
-            faults.append(_unreadable(badge, answer))
+            faults.append(unreadable(badge, answer))
             continue
         found = badge_facts(data)
         facts[badge.name] = found
@@ -48,9 +49,14 @@ async def read_badges(
     return facts
 
 
-async def _asked(line: Line, badge_meta_id: str) -> Answer:
+async def asked_badge(line: Line, badge_meta_id: str) -> Answer:
     """Ask for one badge, again where the platform may answer better later."""
-    answer = await line.badge(badge_meta_id)
+    return await asked(line, lambda: line.badge(badge_meta_id))
+
+
+async def asked(line: Line, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Read something, again where the platform may answer better later."""
+    answer = await ask()
     for number in range(1, READ_TRIES):
         if answer.http_status is not None and answer.http_status in {200, 403, 404}:
             break
@@ -59,11 +65,12 @@ async def _asked(line: Line, badge_meta_id: str) -> Answer:
                 break
             line.discard_token()
         await asyncio.sleep(0.2 * 2**number)
-        answer = await line.badge(badge_meta_id)
+        answer = await ask()
     return answer
 
 
-def _data(answer: Answer) -> dict[str, object] | None:
+def data_of(answer: Answer) -> dict[str, object] | None:
+    """Return `data` of an answer that holds one, else None."""
     if answer.http_status != 200:
         return None
     try:
@@ -73,7 +80,8 @@ def _data(answer: Answer) -> dict[str, object] | None:
     return data if isinstance(data, dict) else None
 
 
-def _unreadable(badge: Badge, answer: Answer) -> Fault:
+def unreadable(badge: Badge, answer: Answer) -> Fault:
+    """Say why a badge of the definition could not be read, and what to do."""
     place = f"badges.{badge.name}.badge_meta_id"
     status = answer.http_status
     if status == 404:
@@ -93,6 +101,22 @@ def _unreadable(badge: Badge, answer: Answer) -> Fault:
     return Fault(code="badge_unreadable", message=told, column=place)
 
 
+class AwardedBadge(Protocol):
+    """A badge whose awards are about to be sent, with or without a definition."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the definition."""
+
+    @property
+    def badge_meta_id(self) -> str:
+        """Its id on the platform."""
+
+    @property
+    def canary_customer_ids(self) -> tuple[int, ...]:
+        """Customers who may be its canary."""
+
+
 @dataclass(frozen=True)
 class FirstAwards:
     """What reading customers before the first awards of a badge showed.
@@ -108,7 +132,7 @@ class FirstAwards:
 
 
 async def first_awards(
-    line: Line, badge: Badge, planned: pl.DataFrame, *, is_first: bool
+    line: Line, badge: AwardedBadge, planned: pl.DataFrame, *, is_first: bool
 ) -> FirstAwards:
     """Choose a badge's canary; with `is_first`, refuse a ledger that lost its memory.
 
@@ -136,7 +160,7 @@ async def first_awards(
 
 
 async def _refuse_if_issued_before(
-    line: Line, badge: Badge, ordered: pl.DataFrame, planned: pl.DataFrame
+    line: Line, badge: AwardedBadge, ordered: pl.DataFrame, planned: pl.DataFrame
 ) -> None:
     """Refuse when a planned customer already shows the very earn that is planned."""
     step = max(1, ordered.height // SAMPLE)

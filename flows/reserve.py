@@ -48,29 +48,80 @@ def reserve(ledger: Ledger, run_id: str, wanted: Reservation, now: datetime) -> 
     sent, is taken up again; one that is still live under its id is a defect.
     """
     stamp = pl.lit(now, dtype=_UTC)
-    known = _not_live(ledger, wanted.requests)
-    is_new = ~pl.col("request_id").is_in(known.implode())
     awards = wanted.awards.with_columns(
         planned_run_id=pl.lit(run_id), planned_at=stamp
     ).drop("result", "held_earned_badge_id")
-    requests = wanted.requests.filter(is_new).with_columns(
-        run_id=pl.lit(run_id), succession=pl.lit(0, pl.Int32), reserved_at=stamp
-    )
-    request_events = wanted.requests.select(
-        "request_id",
-        changed_at=stamp,
-        status=pl.lit(str(RequestStatus.PLANNED)),
-        run_id=pl.lit(run_id),
-    )
     ledger.append(
         {
             "awards": awards,
             "award_events": _first_events(wanted, run_id, stamp),
-            "requests": requests,
-            "request_awards": wanted.request_awards.filter(is_new),
-            "request_events": request_events,
+            **_request_rows(
+                ledger, run_id, wanted.requests, wanted.request_awards, stamp
+            ),
         }
     )
+
+
+@dataclass(frozen=True)
+class ReservationAgain:
+    """What one transaction reserves anew of awards that the ledger has.
+
+    `awards`: award_id and, as they stand, status and error_code. `requests` and
+    `request_awards`: as `transforms.retrying` cuts them.
+    """
+
+    awards: pl.DataFrame
+    requests: pl.DataFrame
+    request_awards: pl.DataFrame
+
+
+def reserve_again(
+    ledger: Ledger, run_id: str, wanted: ReservationAgain, now: datetime, *, actor: str
+) -> None:
+    """Write new requests of refused awards, and that they are planned again."""
+    stamp = pl.lit(now, dtype=_UTC)
+    code = pl.col("error_code")
+    was = pl.concat_str(pl.lit("retried: was "), "status")
+    events = wanted.awards.join(wanted.request_awards, on="award_id").select(
+        "award_id",
+        changed_at=stamp,
+        from_status="status",
+        to_status=pl.lit(str(AwardStatus.PLANNED)),
+        run_id=pl.lit(run_id),
+        request_id="request_id",
+        actor=pl.lit(actor),
+        reason=pl.when(code.is_null())
+        .then(was)
+        .otherwise(pl.concat_str(was, pl.lit(" by code "), code)),
+    )
+    requests = _request_rows(
+        ledger, run_id, wanted.requests, wanted.request_awards, stamp
+    )
+    ledger.append({"award_events": events, **requests})
+
+
+def _request_rows(
+    ledger: Ledger,
+    run_id: str,
+    requests: pl.DataFrame,
+    request_awards: pl.DataFrame,
+    stamp: pl.Expr,
+) -> dict[str, pl.DataFrame]:
+    """Return the rows of requests; of one that the ledger has, only its new event."""
+    known = _not_live(ledger, requests)
+    is_new = ~pl.col("request_id").is_in(known.implode())
+    return {
+        "requests": requests.filter(is_new).with_columns(
+            run_id=pl.lit(run_id), succession=pl.lit(0, pl.Int32), reserved_at=stamp
+        ),
+        "request_awards": request_awards.filter(is_new),
+        "request_events": requests.select(
+            "request_id",
+            changed_at=stamp,
+            status=pl.lit(str(RequestStatus.PLANNED)),
+            run_id=pl.lit(run_id),
+        ),
+    }
 
 
 def _not_live(ledger: Ledger, requests: pl.DataFrame) -> pl.Series:

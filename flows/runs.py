@@ -23,7 +23,8 @@ import polars as pl
 
 from flows.activity_files import AcceptedFile, rejected_rows
 from flows.audit import Publisher
-from flows.backups import back_up, check_ledger
+from flows.backups import back_up
+from flows.belonging import check_ledger, remember
 from flows.capillary import Platform, utc_now
 from flows.home import Home
 from flows.journal import journal
@@ -98,6 +99,7 @@ class Report:
     stopped_by: str | None = None
     stopped_badges: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[Fault] = ()
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -119,6 +121,7 @@ class Report:
             "balanced": self.is_balanced,
             "stopped_by": self.stopped_by,
             "stopped_badges": dict(self.stopped_badges),
+            **self.told,
         }
         if self.errors:
             told["errors"] = [fault.as_json() for fault in self.errors]
@@ -148,6 +151,10 @@ class Run:
     stopped_by: str | None = None
     stopped_badges: dict[str, str] = field(default_factory=dict)
     failure: RetrobadgeError | None = None
+    # What a run that is no import tells besides, and how much of its own work it left.
+    told: dict[str, Any] = field(default_factory=dict)
+    left_undone: int | None = None
+    message: str | None = None
     report: Report = field(init=False)
 
     @property
@@ -158,6 +165,7 @@ class Run:
     def bind(self) -> None:
         """Bind the home to the platform of the settings, or refuse another one."""
         self.ledger.bind(self.settings.target)
+        remember(self.home, self.ledger.identity[0])
 
     def is_first(self, badge: Badge) -> bool:
         """Tell whether the ledger has sent nothing of this badge yet."""
@@ -268,6 +276,8 @@ class Run:
         faults = balance(books)
         statuses = dict(books.ledger.statuses) if books.ledger else {}
         ours, waiting, left = self._open()
+        if self.left_undone is not None:
+            ours, left = self.left_undone, 0
         report = Report(
             run_id=self.run_id,
             status="finished",
@@ -286,6 +296,7 @@ class Run:
             stopped_by=self.stopped_by,
             stopped_badges=self.stopped_badges,
             errors=faults,
+            told=self.told,
         )
         names = {5: "unbalanced", 4: "stopped", 3: "finished_open", 0: "finished"}
         report.status = names[report.exit_status]
@@ -348,7 +359,7 @@ def open_run(
         ledger = open_ledger(home.ledger, now=now)
         try:
             run = Run(
-                run_id=_run_id(now),
+                run_id=new_run_id(now),
                 job=job,
                 settings=settings,
                 home=home,
@@ -385,7 +396,7 @@ def _recorded(run: Run, kind: str, now: datetime) -> Iterator[Run]:
     _end(run, before)
 
 
-def _run_id(now: datetime) -> str:
+def new_run_id(now: datetime) -> str:
     """Return an id that sorts by time and that no other run has."""
     return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
@@ -437,7 +448,9 @@ def _end(run: Run, sequence_before: int) -> None:
             "awards_withdrawn": 0,
             "waiting": report.waiting,
             "balanced": report.is_balanced,
-            "message": "; ".join(str(f) for f in report.errors) or run.stopped_by,
+            "message": "; ".join(str(f) for f in report.errors)
+            or run.stopped_by
+            or run.message,
         },
     )
     try:

@@ -12,9 +12,9 @@ import contextlib
 import shutil
 import signal
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import polars as pl
@@ -24,7 +24,7 @@ from flows.canary import Canaries
 from flows.capillary import utc_now
 from flows.dispatch import Dispatch, Progress
 from flows.planning import Plan
-from flows.preflight import FirstAwards, first_awards
+from flows.preflight import AwardedBadge, FirstAwards, first_awards
 from flows.recorder import Recorder
 from flows.runs import Run
 from flows.settle import Settling, Waits
@@ -38,6 +38,13 @@ from transforms.evidence import Verdict
 CANARY_SECONDS = 60.0
 # Bytes that one reserved award takes in the ledger until it is settled, estimated.
 BYTES_AN_AWARD = 1_000
+
+
+class Stoppable(Protocol):
+    """Senders that can be told to send nothing more."""
+
+    async def stop(self, reason: str) -> None:
+        """Send nothing more; what is in flight is awaited and recorded."""
 
 
 async def settle_earlier(run: Run) -> None:
@@ -61,11 +68,18 @@ async def choose_canaries(run: Run, plan: Plan) -> dict[str, FirstAwards]:
 
     A badge needs one unless an earlier canary's verdict still holds.
     """
+    return await canaries_of(run, _by_badge(plan))
+
+
+async def canaries_of(
+    run: Run, awarded: Iterable[tuple[AwardedBadge, pl.DataFrame]]
+) -> dict[str, FirstAwards]:
+    """Return the canary of each badge that needs one among its awards, by name."""
     chosen: dict[str, FirstAwards] = {}
     verdicts = _verdicts(run)
     now = utc_now()
     async with run.platform.line() as line:
-        for badge, awards in _by_badge(plan):
+        for badge, awards in awarded:
             verdict = verdicts.get(badge.badge_meta_id)
             needs_canary = run.settings.capillary_canary and not (
                 verdict and verdict.holds_at(now)
@@ -90,7 +104,7 @@ def _by_badge(plan: Plan) -> Iterator[tuple[Badge, pl.DataFrame]]:
 
 def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None:
     """Write awards and requests in one transaction, before anything is sent."""
-    _refuse_without_room(run, plan.awards.height)
+    refuse_without_room(run, plan.awards.height)
     requests, request_awards = cut_requests(
         plan.planned,
         batch_size=run.settings.capillary_batch_size,
@@ -101,9 +115,21 @@ def reserve_plan(run: Run, plan: Plan, canaries: dict[str, FirstAwards]) -> None
     reserve.reserve(run.ledger, run.run_id, wanted, utc_now())
     run.is_reserved = True
     run.requests = requests.height
+    publish_reserved(run)
 
 
-def _refuse_without_room(run: Run, awards: int) -> None:
+def publish_reserved(run: Run) -> None:
+    """Publish before anything is sent; failing stops nothing.
+
+    From here on the audit knows of every award that may go out: a ledger rebuilt from
+    it (`recover`) never plans one of them anew.
+    """
+    with contextlib.suppress(OSError, duckdb.Error):
+        run.publisher.publish(utc_now())
+
+
+def refuse_without_room(run: Run, awards: int) -> None:
+    """Refuse to reserve what there may be no room to record."""
     needed = 3 * awards * BYTES_AN_AWARD
     free = shutil.disk_usage(run.home.root).free
     if free < needed:
@@ -178,9 +204,9 @@ async def _sent(
     )
     run.screen.stage("sending", sum(len(t.awards) for t in [*waiting, *left]))
     is_over = asyncio.Event()
-    publishing = asyncio.create_task(_publish_meanwhile(run, is_over))
+    publishing = asyncio.create_task(publish_meanwhile(run, is_over))
     try:
-        with _interrupts(dispatch), _stop_at(dispatch, run.job.stop_at):
+        with interrupts(dispatch), _stop_at(dispatch, run.job.stop_at):
             await dispatch.run(waiting, left)
     finally:
         is_over.set()
@@ -203,7 +229,7 @@ def _shown(run: Run, progress: Progress) -> None:
         run.screen.wait(progress.waiting_until)
 
 
-async def _publish_meanwhile(run: Run, is_over: asyncio.Event) -> None:
+async def publish_meanwhile(run: Run, is_over: asyncio.Event) -> None:
     """Publish the audit as often as 5 % of the time allows; failing stops nothing."""
     while not is_over.is_set():
         with contextlib.suppress(OSError, duckdb.Error):
@@ -214,7 +240,7 @@ async def _publish_meanwhile(run: Run, is_over: asyncio.Event) -> None:
 
 
 @contextlib.contextmanager
-def _interrupts(dispatch: Dispatch) -> Iterator[None]:
+def interrupts(senders: Stoppable) -> Iterator[None]:
     """Hear Ctrl-C: once finishes what is in flight, twice stops at once."""
     loop = asyncio.get_running_loop()
     pending: set[asyncio.Task[Any]] = set()
@@ -223,7 +249,7 @@ def _interrupts(dispatch: Dispatch) -> Iterator[None]:
     def interrupted() -> None:
         if pending and sender is not None:
             sender.cancel()
-        pending.add(loop.create_task(dispatch.stop("interrupted")))
+        pending.add(loop.create_task(senders.stop("interrupted")))
 
     try:
         loop.add_signal_handler(signal.SIGINT, interrupted)

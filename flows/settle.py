@@ -24,11 +24,13 @@ from transforms.evidence import (
     Sought,
     Verdict,
     found_earns,
+    has_unexplained,
     is_absence_shown,
     last_earn_of,
     page_count,
     reading_of,
 )
+from transforms.outcomes import Outcome
 from transforms.requests import successor
 from transforms.statuses import AwardStatus, RequestStatus
 
@@ -38,6 +40,11 @@ MOST_SUCCESSORS = 2
 MOST_RESENDS = 3
 MOST_FAILED_READS = 3
 READ_TRIES = 3
+# So many refusals beside a new id are read back in vain, then they are believed unread.
+MOST_DOUBTS = 20
+
+
+NO_CONTROL = "absence is not proved: somebody who has the badge does not show"
 
 
 @dataclass(frozen=True)
@@ -67,12 +74,25 @@ class Settling:
     waits: Waits
     verdicts: dict[str, Verdict] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._doubts: dict[str, int] = {}
+        # What one request strikes out another must see: two may seek the same earn.
+        self._matching = asyncio.Lock()
+
     def rest_until(self, tracked: Tracked) -> datetime:
         """Return when an ambiguous request may be read back first."""
-        verdict = self.verdicts.get(tracked.request.badge_meta_id)
-        lag = verdict.lag_seconds * 2 if verdict else 0.0
         since = tracked.last_ended_at or utc_now()
-        return since + timedelta(seconds=max(self.waits.resend_after, lag))
+        lag = self._lag(tracked.request.badge_meta_id)
+        return since + max(self._rest(), lag)
+
+    def shown_at(self, tracked: Tracked) -> datetime:
+        """Return when reads show what an answered call has made."""
+        since = tracked.last_ended_at or utc_now()
+        return since + self._lag(tracked.request.badge_meta_id)
+
+    def _lag(self, badge_meta_id: str) -> timedelta:
+        verdict = self.verdicts.get(badge_meta_id)
+        return timedelta(seconds=2 * verdict.lag_seconds if verdict else 0.0)
 
     def quiet_until(self, tracked: Tracked) -> datetime:
         """Return when the second read may take absence for a proof."""
@@ -80,24 +100,47 @@ class Settling:
         quiet = timedelta(seconds=self.waits.settle_after)
         return max(since + quiet, self.rest_until(tracked))
 
+    def is_doubted(self, badge_meta_id: str) -> bool:
+        """Tell whether a refusal beside a new id is still worth a read.
+
+        Where so many were read in vain, such an id is shown to mean nothing.
+        """
+        return self._doubts.get(badge_meta_id, 0) < MOST_DOUBTS
+
     async def read_back(self, tracked: Tracked, line: Line) -> list[Step]:
         """Read every open customer, settle those proved, choose what comes next."""
+        readings, known = await self.settle_present(tracked, line)
+        await self._believe(tracked, tracked.doubted)
+        if not tracked.awards:
+            return []
+        unread = [c for c in tracked.awards if readings[c] is None]
+        if unread and tracked.reads_failed < MOST_FAILED_READS - 1:
+            return self._read_again(tracked)
+        if len(unread) == len(tracked.awards):
+            return await self.give_up(tracked, "the platform could not be read")
+        if tracked.lists_strangers:
+            told = "the answer listed customers who were not asked for: merged perhaps"
+            return await self.give_up(tracked, told)
+        if tracked.is_burnt or tracked.is_foreign or tracked.refusals:
+            return await self._after_burning(tracked, readings, known, line)
+        return await self._before_resending(tracked, readings, known, line)
+
+    async def settle_present(
+        self, tracked: Tracked, line: Line
+    ) -> tuple[dict[int, Reading | None], pl.DataFrame]:
+        """Read every open customer and settle those whose earn is there.
+
+        Returns what was read, and what the ledger has for these customers.
+        """
         badge = tracked.request.badge_meta_id
         readings = {
             customer_id: await read_customer(line, customer_id, badge)
             for customer_id in list(tracked.awards)
         }
-        known = await asyncio.to_thread(self._known, badge, list(readings))
-        await self._settle_found(tracked, readings, known)
-        if not tracked.awards:
-            return []
-        unread = [c for c in tracked.awards if readings[c] is None]
-        if len(unread) == len(tracked.awards):
-            return await self._again_or_give_up(tracked)
-        absent = await self._shown_absent(tracked, readings, known, line)
-        if tracked.is_burnt or tracked.is_foreign or tracked.refusals:
-            return await self._after_burning(tracked, absent)
-        return await self._before_resending(tracked, readings, absent)
+        async with self._matching:
+            known = await asyncio.to_thread(self._known, badge, list(readings))
+            await self._settle_found(tracked, readings, known)
+        return readings, known
 
     def _known(self, badge_meta_id: str, customer_ids: list[int]) -> pl.DataFrame:
         wanted = pl.DataFrame({"customer_id": customer_ids}, {"customer_id": pl.Int64})
@@ -114,16 +157,30 @@ class Settling:
                 continue
             theirs = known.filter(pl.col("customer_id") == customer_id)
             ours = tracked.sought(customer_id)
-            mine = theirs.filter(pl.col("earned_badge_id").is_not_null())
             found = found_earns(
                 reading,
                 [ours, *_rivals(theirs, ours)],
-                struck_out=set(mine["earned_badge_id"]),
-                dates_known=set(mine["earn_event_date"]),
+                struck_out=_ids(theirs),
+                dates_known=set(theirs.filter(_IS_SETTLED)["earn_event_date"]),
             )
             for one in found:
                 if one.award_id == ours.award_id:
                     self.rows.found(entry, tracked, customer_id, one, now)
+                    self._doubts.pop(tracked.request.badge_meta_id, None)
+        if not tracked.awards:
+            self.rows.request(entry, tracked, RequestStatus.ANSWERED, now)
+        if entry.rows:
+            await self.recorder.write(entry)
+
+    async def _believe(self, tracked: Tracked, refusals: dict[int, Outcome]) -> None:
+        """Settle refusals that reading back, or its failing, did not contradict."""
+        entry, now = Entry(), utc_now()
+        for customer_id, outcome in list(refusals.items()):
+            if customer_id in tracked.awards:
+                self.rows.outcome(entry, tracked, outcome, now)
+                if outcome.is_doubtful:
+                    badge = tracked.request.badge_meta_id
+                    self._doubts[badge] = self._doubts.get(badge, 0) + 1
         if not tracked.awards:
             self.rows.request(entry, tracked, RequestStatus.ANSWERED, now)
         if entry.rows:
@@ -135,32 +192,56 @@ class Settling:
         readings: dict[int, Reading | None],
         known: pl.DataFrame,
         line: Line,
-    ) -> list[int]:
-        """Return the open customers whose absence is a proof."""
-        badge, now = tracked.request.badge_meta_id, utc_now()
-        issued = known.filter(pl.col("earned_badge_id").is_not_null())
-        before = dict(issued["customer_id"].value_counts().iter_rows())
+    ) -> list[int] | None:
+        """Return the open customers whose absence is a proof.
+
+        None if that can't be told now: somebody who has the badge does not show.
+        """
         absent = [
             customer_id
             for customer_id in tracked.awards
             if (reading := readings[customer_id]) is not None
-            and is_absence_shown(
-                reading,
-                verdict=self.verdicts.get(badge),
-                now=now,
-                issued_before=before.get(customer_id, 0),
+            and self._is_absent(
+                tracked, reading, known.filter(pl.col("customer_id") == customer_id)
             )
         ]
-        if absent and not await self._is_control_visible(badge, absent, line):
-            return []
+        if absent and not await self._is_control_visible(tracked, absent, line):
+            return None
         return absent
 
-    async def _is_control_visible(
-        self, badge: str, absent: Sequence[int], line: Line
+    def _is_absent(
+        self, tracked: Tracked, reading: Reading, theirs: pl.DataFrame
     ) -> bool:
-        """Tell whether a customer who surely has the badge shows the same way."""
+        since = tracked.first_attempt_at or tracked.request.earn_event_date
+        return is_absence_shown(
+            reading,
+            verdict=self.verdicts.get(tracked.request.badge_meta_id),
+            now=utc_now(),
+            issued_before=theirs.filter(_IS_SETTLED).height,
+            is_explained=not has_unexplained(
+                reading,
+                struck_out=_ids(theirs),
+                our_dates=set(theirs["earn_event_date"]),
+                since=since,
+            ),
+        )
+
+    async def _is_control_visible(
+        self, tracked: Tracked, absent: Sequence[int], line: Line
+    ) -> bool:
+        """Tell whether a customer who surely has the badge shows the same way.
+
+        Of those who were issued long enough ago to show, the one whose answer came
+        nearest to our last attempt: what hides one of the two hides the other.
+        """
+        badge = tracked.request.badge_meta_id
+        now = utc_now()
         controls = await asyncio.to_thread(
-            self.ledger.read, "control_customers", badge_meta_id=badge
+            self.ledger.read,
+            "control_customers",
+            badge_meta_id=badge,
+            issued_until=now - self._lag(badge),
+            near=tracked.last_ended_at or now,
         )
         for customer_id, earned_badge_id, earn_date in controls.iter_rows():
             if customer_id in absent:
@@ -177,10 +258,13 @@ class Settling:
             )
         return False
 
-    async def _again_or_give_up(self, tracked: Tracked) -> list[Step]:
+    async def _again_or_give_up(self, tracked: Tracked, reason: str) -> list[Step]:
+        if tracked.reads_failed < MOST_FAILED_READS - 1:
+            return self._read_again(tracked)
+        return await self.give_up(tracked, reason)
+
+    def _read_again(self, tracked: Tracked) -> list[Step]:
         tracked.reads_failed += 1
-        if tracked.reads_failed >= MOST_FAILED_READS:
-            return await self.give_up(tracked, "the platform could not be read")
         return [Step(tracked, "read", utc_now() + self._rest())]
 
     def _rest(self) -> timedelta:
@@ -190,14 +274,22 @@ class Settling:
         self,
         tracked: Tracked,
         readings: dict[int, Reading | None],
-        absent: list[int],
+        known: pl.DataFrame,
+        line: Line,
     ) -> list[Step]:
         """Send the rest again under the same id, with only those still missing."""
         tracked.reads_absent += 1
         age = utc_now() - (tracked.last_ended_at or utc_now())
-        may_be_sent = [c for c in tracked.awards if readings[c] is not None]
+        may_be_sent: list[int] | None = [
+            c for c in tracked.awards if readings[c] is not None
+        ]
         if age > ID_REMEMBERED:
-            may_be_sent = absent
+            may_be_sent = await self._shown_absent(tracked, readings, known, line)
+        if may_be_sent is None:
+            return await self._again_or_give_up(tracked, NO_CONTROL)
+        return await self._resent(tracked, may_be_sent)
+
+    async def _resent(self, tracked: Tracked, may_be_sent: list[int]) -> list[Step]:
         if not may_be_sent:
             return await self.give_up(tracked, "absence is not proved")
         if tracked.resends >= MOST_RESENDS:
@@ -206,34 +298,36 @@ class Settling:
         tracked.to_send = tuple(may_be_sent)
         return [Step(tracked, "send")]
 
-    async def _after_burning(self, tracked: Tracked, absent: list[int]) -> list[Step]:
+    async def _after_burning(
+        self,
+        tracked: Tracked,
+        readings: dict[int, Reading | None],
+        known: pl.DataFrame,
+        line: Line,
+    ) -> list[Step]:
         """Absent in two reads, the second after the quiet time: a proof."""
         tracked.reads_absent += 1
         quiet_until = self.quiet_until(tracked)
         if tracked.reads_absent < 2 or utc_now() < quiet_until:
             return [Step(tracked, "read", quiet_until)]
-        await self._settle_refused(tracked, absent)
+        absent = await self._shown_absent(tracked, readings, known, line)
+        if absent is None:
+            return await self._again_or_give_up(tracked, NO_CONTROL)
+        # The refusals of a further attempt hold: the earlier one did nothing.
+        refused = {c: o for c, o in tracked.refusals.items() if c in absent}
+        await self._believe(tracked, refused)
         if not tracked.awards:
             return []
         proved = [c for c in absent if c in tracked.awards]
         if tracked.is_foreign:
             return await self.give_up(tracked, "its id was used by somebody else")
-        if not tracked.is_burnt or not proved:
+        if not proved:
             return await self.give_up(tracked, "absence is not proved")
+        if not tracked.is_burnt:
+            return await self._resent(tracked, proved)
         if tracked.succession >= MOST_SUCCESSORS:
             return await self.give_up(tracked, "two successors did not settle it")
         return await self._succeed(tracked, proved)
-
-    async def _settle_refused(self, tracked: Tracked, absent: list[int]) -> None:
-        """Believe the refusals of a further attempt: the earlier one did nothing."""
-        entry, now = Entry(), utc_now()
-        for customer_id in absent:
-            if outcome := tracked.refusals.get(customer_id):
-                self.rows.outcome(entry, tracked, outcome, now)
-        if not tracked.awards:
-            self.rows.request(entry, tracked, RequestStatus.ANSWERED, now)
-        if entry.rows:
-            await self.recorder.write(entry)
 
     async def _succeed(self, tracked: Tracked, proved: list[int]) -> list[Step]:
         """Send those proved absent under a new id that names this one."""
@@ -272,6 +366,14 @@ class Settling:
         return []
 
 
+_IS_SETTLED = pl.col("status").is_in(["issued", "already_earned", "revoked"])
+
+
+def _ids(theirs: pl.DataFrame) -> set[str]:
+    """Return the ids of earns that the ledger knows whose they are."""
+    return set(theirs["earned_badge_id"].drop_nulls())
+
+
 def _rivals(theirs: pl.DataFrame, ours: Sought) -> list[Sought]:
     """Return lower occurrences of the same instant that an earn may belong to."""
     rows = theirs.filter(
@@ -299,12 +401,13 @@ async def read_customer(line: Line, customer_id: int, badge: str) -> Reading | N
     reading = None
     for number in range(READ_TRIES):
         answer = await line.customer_badge(customer_id, badge)
-        if answer.http_status == 200:
-            reading = reading_of(answer.body)
+        reading = reading_of(answer.body) if answer.http_status == 200 else None
+        if reading is not None:
             break
         if answer.http_status == 401:
             line.discard_token()
-        await asyncio.sleep(min(0.2 * 2**number, 2.0))
+        if number < READ_TRIES - 1:
+            await asyncio.sleep(0.2 * 2**number)
     if reading is None or reading.is_whole or not reading.earn_count:
         return reading
     last = await _last_earn(line, customer_id, badge)

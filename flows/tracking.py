@@ -44,7 +44,8 @@ class Tracked:
     `first_attempt_at` reaches back to the first attempt of its predecessors: an earn
     made since then may be ours. `refusals` holds what a further attempt said of
     customers whose earlier attempt was ambiguous: it counts only once reading back
-    has shown that the earlier attempt did nothing.
+    has shown that the earlier attempt did nothing. `doubted` holds refusals beside an
+    id made just now: one read is to see whether the earn is there all the same.
     """
 
     request: Request
@@ -65,6 +66,8 @@ class Tracked:
     was_login_refused: bool = False
     to_send: tuple[int, ...] | None = None
     refusals: dict[int, Outcome] = field(default_factory=dict)
+    doubted: dict[int, Outcome] = field(default_factory=dict)
+    lists_strangers: bool = False
     ended: list[Outcome] = field(default_factory=list)
     is_canary: bool = False
     is_given_up: bool = False
@@ -180,6 +183,7 @@ class Rows:
         if outcome.status not in (AwardStatus.UNKNOWN, AwardStatus.PLANNED):
             del tracked.awards[outcome.customer_id]
             tracked.refusals.pop(outcome.customer_id, None)
+            tracked.doubted.pop(outcome.customer_id, None)
             if tracked.is_canary:
                 tracked.ended.append(outcome)
 

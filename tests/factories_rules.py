@@ -11,8 +11,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
-
 from oracle import Activity, Earned, Oracle
+
 from transforms.definition import Badge, Duration, Rule
 from transforms.rules import qualifications
 
@@ -177,9 +177,9 @@ def _shown(
 
 
 def _local_text(instant: datetime, zone: ZoneInfo) -> str:
-    """Return the time on the zone's clock, with its offset where the hour is doubled."""
+    """Return the time on the zone's clock, with its offset in a doubled hour."""
     local = instant.astimezone(zone)
     again = {local.replace(fold=fold).utcoffset() for fold in (0, 1)}
     # In a doubled hour both offsets lead back to the same clock; in none they agree.
     text = local.replace(tzinfo=None).isoformat(" ").removesuffix(":00")
-    return text if again == {local.utcoffset()} else f"{text}{local:%z}"
+    return text if again == {local.utcoffset()} else f"{text}{local.isoformat()[-6:]}"

@@ -26,6 +26,7 @@ class Clock:
         self.at = NOW
 
     def __call__(self) -> datetime:
+        """Return the instant it stands at."""
         return self.at
 
     def move(self, seconds: float) -> None:
@@ -93,7 +94,7 @@ def logged_in(sandbox: Sandbox, *, timeout: float = 5.0) -> httpx.Client:
     return httpx.Client(
         base_url=sandbox.base_url,
         auth=(sandbox.username, digest),
-        timeout=timeout,
+        timeout=httpx.Timeout(5.0, read=timeout),
         trust_env=False,
         verify=False,  # noqa: S501  plain HTTP: spares reading the certificates
     )

@@ -81,8 +81,10 @@ class Oracle:
         """Return whether the activity has happened, on a day that counts."""
         if one.occurred_at > self.as_of:
             return False
-        day = self.local(one.occurred_at).date()
         since, until = self.badge.counted_from, self.badge.counted_until
+        if since is None and until is None:
+            return True
+        day = self.local(one.occurred_at).date()
         return (since is None or day >= since) and (until is None or day < until)
 
     def of_customer(self, ordered: list[Activity]) -> list[Earned]:
@@ -149,7 +151,7 @@ class Oracle:
         for one in ordered:
             measure = tally.with_(one)
             if measure >= tally.bound:
-                yield self.proved(one, next(numbers), measure, tally.bound)
+                yield self.proved(one, next(numbers), tally, measure)
                 tally = Tally(self, rule)
 
     def met_at_multiples(self, rule: Any, ordered: list[Activity]) -> Iterator[Earned]:
@@ -159,7 +161,7 @@ class Oracle:
         for one in ordered:
             measure = tally.with_(one)
             while measure >= number * tally.bound:
-                yield self.proved(one, number, measure, tally.bound)
+                yield self.proved(one, number, tally, measure)
                 number += 1
 
     def elapsed(self, rule: Any, ordered: list[Activity]) -> Iterator[Earned]:
@@ -172,9 +174,14 @@ class Oracle:
             met_at = max(self.instant(datetime.combine(day, time())), first.occurred_at)
             if met_at > self.as_of:
                 return
-            amount = Fraction(number * rule.after.count)
-            found = self.proved(first, number, amount, Fraction(rule.after.count))
-            yield Earned(**{**vars(found), "qualified_at": met_at})
+            yield Earned(
+                customer_id=first.customer_id,
+                occurrence=number,
+                qualified_at=met_at,
+                measure=float(number * rule.after.count),
+                threshold=float(rule.after.count),
+                evidence=first,
+            )
 
     def day_after(self, instant: datetime, after: Any, times: int) -> date:
         """Return the local day on which so many times `after` are over."""
@@ -200,15 +207,15 @@ class Oracle:
         return local.replace(tzinfo=self.zone).astimezone(UTC)
 
     def proved(
-        self, one: Activity, occurrence: int, measure: Fraction, bound: Fraction
+        self, one: Activity, occurrence: int, tally: Tally, measure: int
     ) -> Earned:
         """Return an occurrence with the activity that met the rule."""
         return Earned(
             customer_id=one.customer_id,
             occurrence=occurrence,
             qualified_at=one.occurred_at,
-            measure=float(measure),
-            threshold=float(bound),
+            measure=float(Fraction(measure, tally.unit)),
+            threshold=float(Fraction(tally.bound) / tally.unit),
             evidence=one,
         )
 
@@ -218,38 +225,40 @@ class Oracle:
 
 
 class Tally:
-    """What was counted since counting began."""
+    """What was counted since counting began; money in minor units."""
 
     def __init__(self, oracle: Oracle, rule: Any) -> None:
         self.oracle, self.rule = oracle, rule
+        is_money = rule.kind == "total_amount"
+        self.unit = 10**oracle.amount_decimals if is_money else 1
+        self.bound = (
+            rule.periods if rule.kind == "streak" else rule.at_least * self.unit
+        )
         self.seen: list[Activity] = []
-        self.running = Fraction(0)
+        self.running = 0
         self.values: set[Any] = set()
         self.numbers: Counter[int] = Counter()
-        self.bound = Fraction(rule.periods if rule.kind == "streak" else rule.at_least)
 
-    def with_(self, one: Activity) -> Fraction:
+    def with_(self, one: Activity) -> int:
         """Return what stands after one more activity."""
         self.seen.append(one)
         if self.rule.kind == "streak":
-            run = self.consecutive_periods(one)
-            return min(Fraction(run), self.bound)
+            return min(self.consecutive_periods(one), self.bound)
         if self.rule.within is not None:
             return self.measured(self.inside_window(one))
         if self.rule.kind == "distinct_count":
             self.values.add(value_of(self.rule, one))
-            return Fraction(len(self.values))
+            return len(self.values)
         self.running += self.measured([one])
         return self.running
 
-    def measured(self, some: list[Activity]) -> Fraction:
+    def measured(self, some: list[Activity]) -> int:
         """Return the count, the different values or the money of some activity."""
         if self.rule.kind == "activity_count":
-            return Fraction(len(some))
+            return len(some)
         if self.rule.kind == "distinct_count":
-            return Fraction(len({value_of(self.rule, one) for one in some}))
-        total = sum(one.amount for one in some if one.amount is not None)
-        return Fraction(total, 10**self.oracle.amount_decimals)
+            return len({value_of(self.rule, one) for one in some})
+        return sum(one.amount for one in some if one.amount is not None)
 
     def inside_window(self, last: Activity) -> list[Activity]:
         """Return what was seen in the window that ends with the last one."""

@@ -1,4 +1,4 @@
-"""Every endpoint of the sandbox, over its socket, with the switches at their defaults."""
+"""Every endpoint of the sandbox over its socket, the switches at their defaults."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_both_edges_of_the_window_are_inside():
 
 
 def test_the_iso_date_wins_over_the_legacy_one():
-    """earnEventDate only counts where earnEventDateISO is missing."""
+    """EarnEventDate only counts where earnEventDateISO is missing."""
     with calling() as caller:
         caller.earn(1, earnEventDate="2016-01-01T00:00:00Z")
         caller.earn(
@@ -372,7 +372,7 @@ def test_enrolled_customers_can_earn_a_badge_that_wants_enrolment():
 
 
 def test_an_enrolment_outside_the_badge_is_refused():
-    """issueBulk answers 816 for an event date outside the badge's window."""
+    """IssueBulk answers 816 for an event date outside the badge's window."""
     body = {
         "badgeMetaId": BADGE_ID,
         "customers": [5],
@@ -478,12 +478,14 @@ def test_a_claim_that_is_not_right_is_refused(body, badge, refusal):
 def test_a_claim_of_an_unknown_badge_is_not_found():
     """Claims of a badge that does not exist are HTTP 404, code 404."""
     with calling() as caller:
-        answer = caller.http.post(f"{BADGES}/badgeMeta/{'f' * 24}/claim", json=trigger())
+        answer = caller.http.post(
+            f"{BADGES}/badgeMeta/{'f' * 24}/claim", json=trigger()
+        )
     assert code_of(answer) == (404, 404)
 
 
 def test_an_earn_can_be_taken_back_once():
-    """revokeEarn strikes an earn out; a second time is 814."""
+    """RevokeEarn strikes an earn out; a second time is 814."""
     with calling() as caller:
         caller.earn(5)
         (earn,) = caller.sandbox.earns()
@@ -508,7 +510,7 @@ def test_an_earn_can_be_taken_back_once():
 
 
 def test_a_badge_is_read_with_all_that_preflight_needs():
-    """badgeMeta shows window, owners, claims, earn type, expiry and constraints."""
+    """BadgeMeta shows window, owners, claims, earn type, expiry and constraints."""
     badge = {
         "expiry": Expiry(kind="relative", unit="WEEKS", value=2),
         "limits": (
@@ -528,7 +530,11 @@ def test_a_badge_is_read_with_all_that_preflight_needs():
     assert plain["startOn"] == 946684800
     assert plain["startOnISO"] == "2000-01-01T00:00:00Z"
     assert plain["expiresOnISO"] == "2100-01-01T00:00:00Z"
-    assert (plain["earnType"], plain["status"], plain["active"]) == ("EARN", "LIVE", True)
+    assert (plain["earnType"], plain["status"], plain["active"]) == (
+        "EARN",
+        "LIVE",
+        True,
+    )
     assert plain["ownership"] == {
         "restrictedToOwners": ["Historical_Import"],
         "claims": [{**trigger(), "isActive": True}],
@@ -551,7 +557,7 @@ def test_a_badge_is_read_with_all_that_preflight_needs():
 
 
 def test_an_unknown_badge_is_not_found():
-    """badgeMeta of an unknown id is HTTP 404 with code 404."""
+    """BadgeMeta of an unknown id is HTTP 404 with code 404."""
     with calling() as caller:
         assert code_of(caller.http.get(f"{BADGES}/badgeMeta/{'f' * 24}")) == (404, 404)
 
@@ -572,7 +578,7 @@ def test_an_unknown_badge_is_not_found():
     ],
 )
 def test_the_list_of_badges_can_be_filtered(query, names):
-    """badgeMeta lists ten a page, filtered by what the query says."""
+    """BadgeMeta lists ten a page, filtered by what the query says."""
     with calling() as caller:
         caller.sandbox.add_badge(
             name="Old",
@@ -727,7 +733,9 @@ def test_a_lookup_turns_an_identifier_into_an_id():
 def test_a_wrong_password_and_no_login_are_refused():
     """Basic wants the MD5 of the password in the password's place."""
     with Sandbox.running() as sandbox, logged_in(sandbox) as http:
-        plain = http.get(f"{BADGES}/badgeMeta", auth=(sandbox.username, sandbox.password))
+        plain = http.get(
+            f"{BADGES}/badgeMeta", auth=(sandbox.username, sandbox.password)
+        )
         nobody = http.get(f"{BADGES}/badgeMeta", auth=lambda request: request)
         right = http.get(f"{BADGES}/badgeMeta")
     assert code_of(plain) == code_of(nobody) == (401, 401)

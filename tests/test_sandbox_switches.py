@@ -144,9 +144,7 @@ def test_seeds_change_ids_and_order():
 @pytest.mark.parametrize("registered_at", ["start", "end"])
 def test_a_refused_call_may_use_up_its_id(burns, expected, registered_at):
     """failed_calls_burn_id decides whether the id can be used after a refusal."""
-    with calling(
-        failed_calls_burn_id=burns, ids_registered_at=registered_at
-    ) as caller:
+    with calling(failed_calls_burn_id=burns, ids_registered_at=registered_at) as caller:
         assert code_of(caller.earn(5, triggeredBy=trigger("Loyalty"))) == (400, 714)
         assert caller.earn(5).status_code == expected
 
@@ -172,7 +170,9 @@ def test_an_id_is_unique_within_its_scope(scope, other_badge, other_endpoint):
     with calling(request_id_scope=scope) as caller:
         other = caller.sandbox.add_badge(name="Other")
         caller.earn(5)
-        assert caller.earn(5, badgeMetaId=other.badge_meta_id).status_code == other_badge
+        assert (
+            caller.earn(5, badgeMetaId=other.badge_meta_id).status_code == other_badge
+        )
         single = {
             "badgeMetaId": BADGE_ID,
             "customerId": 5,
@@ -235,7 +235,11 @@ def test_the_windows_edges_may_be_outside(switch, date):
             (422, 750),
         ),
         ({"max_customers": 2}, {"customerIds": [1, 2, 3]}, (400, 1060)),
-        ({"max_customers": 2, "too_large": "413"}, {"customerIds": [1, 2, 3]}, (413, 413)),
+        (
+            {"max_customers": 2, "too_large": "413"},
+            {"customerIds": [1, 2, 3]},
+            (413, 413),
+        ),
         ({"max_body_bytes": 100}, {}, (400, 1060)),
         ({"forbidden": frozenset({"earnBulk"})}, {}, (403, 4000)),
         ({"basic_allowed": False}, {}, (401, 401)),
@@ -528,7 +532,10 @@ def test_reads_may_lag_behind():
 
 @pytest.mark.parametrize(
     ("last", "expected"),
-    [("newest_event", "2018-01-01T00:00:00Z"), ("newest_posted", "2016-01-01T00:00:00Z")],
+    [
+        ("newest_event", "2018-01-01T00:00:00Z"),
+        ("newest_posted", "2016-01-01T00:00:00Z"),
+    ],
 )
 def test_the_last_earn_is_the_latest_or_the_one_posted_last(last, expected):
     """last_earn_is decides whose date a list of badges shows."""

@@ -17,11 +17,10 @@ from typing import Any
 
 import orjson
 
-from transforms.instants import instant_of, made_at
+from transforms.instants import CLOCK_TOLERANCE, instant_of, made_at
 from transforms.outcomes import whole_number
 from transforms.statuses import AwardStatus
 
-CLOCK_TOLERANCE = timedelta(minutes=1)
 VERDICT_HOLDS = timedelta(days=7)
 _ID_KEYS = ("earnedBadgeId", "earnId", "issuedId", "id")
 
@@ -187,7 +186,7 @@ def found_earns(
     """Match earns and awards of one customer and badge, one to one.
 
     Earns whose id the ledger already has (`struck_out`) prove nothing new, nor does
-    an earn without id whose date the ledger has (`dates_known`). Each earn left with
+    an earn without id whose date an award at its end has (`dates_known`). Each left with
     an award's own instant settles one award, lowest occurrence first. One that the
     platform made before the award's first attempt is not ours.
     """
@@ -223,17 +222,43 @@ def _is_older(earn: Earn, award: Sought) -> bool:
     return earn.created_at < award.since - CLOCK_TOLERANCE
 
 
+def has_unexplained(
+    reading: Reading,
+    *,
+    struck_out: Collection[str],
+    our_dates: Collection[datetime],
+    since: datetime,
+) -> bool:
+    """Tell whether an earn may be ours under another date than the one we sent.
+
+    That is one which the ledger does not know, made since our first attempt (or nobody
+    knows when), whose date, if it shows any, is none of our awards'.
+    """
+    return any(
+        earn.earned_badge_id not in struck_out
+        and earn.earn_event_date not in our_dates
+        and (earn.created_at is None or earn.created_at >= since - CLOCK_TOLERANCE)
+        for earn in reading.earns
+    )
+
+
 def is_absence_shown(
-    reading: Reading, *, verdict: Verdict | None, now: datetime, issued_before: int
+    reading: Reading,
+    *,
+    verdict: Verdict | None,
+    now: datetime,
+    issued_before: int,
+    is_explained: bool = True,
 ) -> bool:
     """Tell whether a reading without our earn shows that it is not there.
 
-    By the list, if the canary's earn was listed and the list is whole. By the count,
-    if the canary moved it: then only nought is a proof, and only for a customer who
-    holds no earlier award of ours, which may have expired out of the count.
+    By the list, if the canary's earn was listed, the list is whole and every earn in
+    it is explained. By the count, if the canary moved it: then only nought is a proof,
+    and only for a customer who holds no earlier award of ours, which may have expired
+    out of the count.
     """
     if verdict is None or not verdict.holds_at(now):
         return False
     if verdict.lists_earns and reading.is_whole:
-        return True
+        return is_explained
     return verdict.moves_count and reading.earn_count == 0 and issued_before == 0

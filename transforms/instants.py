@@ -8,8 +8,11 @@ with `ISO` behind it (contract 2.9).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+
+# How far the platform's clock may be from ours.
+CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def instant_of(record: Mapping[str, Any], *names: str) -> datetime | None:

@@ -26,7 +26,7 @@ from transforms.codes import (
     customer_status,
     request_effect,
 )
-from transforms.instants import instant_of
+from transforms.instants import CLOCK_TOLERANCE, instant_of, made_at
 from transforms.statuses import AwardStatus, Proof
 
 
@@ -69,7 +69,12 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What one answer says of one customer."""
+    """What one answer says of one customer.
+
+    `is_doubtful`: refused, beside an id that the platform made during this very call.
+    An id beside an error means nothing, but one that new is a reason to read back
+    before the refusal is believed.
+    """
 
     customer_id: int
     status: AwardStatus
@@ -80,15 +85,21 @@ class Outcome:
     error_code: int | None = None
     error_message: str | None = None
     reason: str | None = None
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What an answer decides. `outcomes` has one entry per customer asked, or none."""
+    """What an answer decides. `outcomes` has one entry per customer asked, or none.
+
+    `lists_strangers`: somebody earned who was not asked for. Whoever is missing may have
+    earned under another id (a merged customer), so that absence proves nothing.
+    """
 
     result: Result
     outcomes: tuple[Outcome, ...] = ()
     alarms: tuple[str, ...] = ()
+    lists_strangers: bool = False
     stops_badge: bool = False
     wait_seconds: float | None = None
     error_code: int | None = None
@@ -130,7 +141,11 @@ def decision(  # noqa: PLR0911  a case a line
         return Decision(result=Result.NOT_PROCESSED, error_message="no connection")
     if answer.http_status == 429:
         wait = wait_seconds(answer.retry_after, now=answer.ended_at)
-        return Decision(result=Result.NOT_PROCESSED, wait_seconds=wait)
+        return Decision(
+            result=Result.NOT_PROCESSED,
+            wait_seconds=wait,
+            error_message="HTTP 429: too many requests",
+        )
     if answer.failure is not None or answer.http_status is None:
         return Decision(result=Result.AMBIGUOUS, error_message=str(answer.failure))
     if answer.http_status == 401:
@@ -144,7 +159,13 @@ def decision(  # noqa: PLR0911  a case a line
         return _whole_request(answer, envelope, customer_ids)
     if echo := _wrong_echo(data, badge_meta_id, request_id):
         return Decision(result=Result.AMBIGUOUS, alarms=(echo,), error_message=echo)
-    return _per_customer(data, items, customer_ids, frozenset(doubly_awarded))
+    return _per_customer(
+        data,
+        items,
+        customer_ids,
+        doubly_awarded=frozenset(doubly_awarded),
+        since=answer.started_at - CLOCK_TOLERANCE,
+    )
 
 
 def _envelope(body: bytes) -> Mapping[str, Any] | None:
@@ -254,21 +275,33 @@ def _per_customer(
     data: Mapping[str, Any],
     items: Sequence[_Item],
     customer_ids: Sequence[int],
+    *,
     doubly_awarded: frozenset[int],
+    since: datetime,
 ) -> Decision:
     listed: dict[int, list[_Item]] = {}
     for item in items:
         if item.customer_id is not None:
             listed.setdefault(item.customer_id, []).append(item)
+    asked = frozenset(customer_ids)
     doubled_ids = _doubled(item.earned_badge_id for item in items if not item.has_error)
     outcomes = tuple(
-        _outcome(customer_id, listed.get(customer_id, []), doubly_awarded, doubled_ids)
+        _outcome(
+            customer_id,
+            listed.get(customer_id, []),
+            is_doubly_awarded=customer_id in doubly_awarded,
+            doubled_ids=doubled_ids,
+            since=since,
+        )
         for customer_id in customer_ids
     )
     return Decision(
         result=Result.ANSWERED,
         outcomes=outcomes,
-        alarms=_alarms(data, items, frozenset(customer_ids), doubled_ids),
+        alarms=_alarms(data, items, asked, doubled_ids),
+        lists_strangers=any(
+            item.customer_id not in asked and not item.has_error for item in items
+        ),
     )
 
 
@@ -280,8 +313,10 @@ def _doubled(values: Iterable[str | None]) -> frozenset[str]:
 def _outcome(
     customer_id: int,
     items: Sequence[_Item],
-    doubly_awarded: frozenset[int],
+    *,
+    is_doubly_awarded: bool,
     doubled_ids: frozenset[str],
+    since: datetime,
 ) -> Outcome:
     unknown = Outcome(customer_id=customer_id, status=AwardStatus.UNKNOWN)
     if len(items) != 1:
@@ -290,7 +325,7 @@ def _outcome(
     item = items[0]
     if item.has_error:
         return _refused(
-            customer_id, item, is_doubly_awarded=customer_id in doubly_awarded
+            customer_id, item, is_doubly_awarded=is_doubly_awarded, since=since
         )
     if item.earned_badge_id is None:
         return replace(unknown, reason="listed without an id")
@@ -306,11 +341,14 @@ def _outcome(
     )
 
 
-def _refused(customer_id: int, item: _Item, *, is_doubly_awarded: bool) -> Outcome:
+def _refused(
+    customer_id: int, item: _Item, *, is_doubly_awarded: bool, since: datetime
+) -> Outcome:
     status = customer_status(item.error_code)
     if status is AwardStatus.ALREADY_EARNED and is_doubly_awarded:
         status = AwardStatus.BLOCKED
     is_earned = status is AwardStatus.ALREADY_EARNED
+    made = made_at(item.earned_badge_id)
     return Outcome(
         customer_id=customer_id,
         status=status,
@@ -318,6 +356,7 @@ def _refused(customer_id: int, item: _Item, *, is_doubly_awarded: bool) -> Outco
         badge_status=item.badge_status,
         error_code=item.error_code,
         error_message=item.error_message,
+        is_doubtful=made is not None and made >= since,
     )
 
 

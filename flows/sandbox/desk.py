@@ -83,7 +83,7 @@ class Desk:
         sent = _sent(request)
         badge_meta_id = values.get("badge") or sent.get("badgeMetaId")
         fault = self.script.for_call(name, badge_meta_id)
-        number = self._arrived(request, name, sent, fault)
+        number = self._arrived(request, name, sent, values.get("customer"), fault)
         if self.switches.latency_seconds:
             yield Wait(self.switches.latency_seconds)
         if fault is None:
@@ -97,18 +97,23 @@ class Desk:
             yield from self._struck(number, fault, work, request)
 
     def _arrived(
-        self, request: Request, name: str, sent: dict[str, Any], fault: Fault | None
+        self,
+        request: Request,
+        name: str,
+        sent: dict[str, Any],
+        customer: str | None,
+        fault: Fault | None,
     ) -> int:
         """Put a call on the list of calls; return its number there."""
-        customers = sent.get("customerIds") or sent.get("customers") or ()
+        request_id = sent.get("requestId")
         call = Call(
             at=instant(self.memory.now()),
             endpoint=name,
             method=request.method,
             path=request.path,
             status=None,
-            request_id=sent.get("requestId"),
-            customer_ids=tuple(customers) if isinstance(customers, list) else (),
+            request_id=None if request_id is None else str(request_id),
+            customer_ids=_customer_ids(sent, customer),
             fault=None if fault is None else fault.kind,
         )
         with self.memory.lock:
@@ -195,9 +200,10 @@ class Desk:
             return
         if end == "answer":
             self._note(number, reply.status)
-        yield Answer(reply, is_cut=end == "cut", resets=fault.reset)
         if fault.kind == "refuse":
+            # First: the client must not get in again on the heels of its answer.
             yield StopListening(fault.seconds)
+        yield Answer(reply, is_cut=end == "cut", resets=fault.reset)
 
     def _reply_of(self, fault: Fault, request: Request) -> Reply:
         """Return the reply that a fault gives in the place of the call's own."""
@@ -248,3 +254,14 @@ def _sent(request: Request) -> dict[str, Any]:
     except orjson.JSONDecodeError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _customer_ids(sent: dict[str, Any], customer: str | None) -> tuple[int, ...]:
+    """Return the customers that a call names in its body or path."""
+    named = sent.get("customerIds") or sent.get("customers")
+    if not isinstance(named, list):
+        named = [sent.get("customerId", customer)]
+    if set(map(type, named)) == {int}:
+        return tuple(named)
+    texts = (str(one) for one in named if isinstance(one, str | int))
+    return tuple(int(text) for text in texts if text.isdecimal())

@@ -19,7 +19,7 @@ from flows.sandbox.records import EndpointName
 
 Kind = Literal[
     # The connection.
-    "refuse",  # after this call nobody can connect for `seconds`
+    "refuse",  # it is answered, and nobody can connect for `seconds`
     "hang_up",  # the connection is closed as soon as it is accepted
     "drop_before",  # the request never reaches the platform; no answer
     "crash",  # the platform began and died: nothing is committed, no answer
@@ -174,13 +174,13 @@ class Script:
         """Return the fault that strikes a connection that was just accepted."""
         return self._strike(lambda fault: fault.kind == "hang_up")
 
-    def for_call(self, endpoint: str, badge_meta_id: str | None) -> Fault | None:
+    def for_call(self, endpoint: str, badge_meta_id: object) -> Fault | None:
         """Return the fault that strikes this call."""
 
         def concerns(fault: Fault) -> bool:
             if fault.kind == "hang_up" or fault.on not in {endpoint, "any"}:
                 return False
-            return fault.badge_meta_id in {None, badge_meta_id}
+            return fault.badge_meta_id is None or fault.badge_meta_id == badge_meta_id
 
         return self._strike(concerns)
 

@@ -19,6 +19,9 @@ SECOND = 1_000_000
 DAY = 86_400 * SECOND
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = datetime.max.replace(tzinfo=UTC)
+# Seconds of the year 100, and of one far beyond the milliseconds of today.
+_FIRST = -59_000_000_000
+_FARTHEST = 10**15
 # The Gregorian calendar repeats itself every 400 years.
 _CYCLE_DAYS = 146_097
 _CYCLE_YEARS = 400
@@ -45,18 +48,23 @@ def read_moment(value: object, zone: ZoneInfo) -> int | None:
     """
     if isinstance(value, bool) or value is None:
         return None
-    if isinstance(value, int | float):
-        return round(value * SECOND)
-    if not isinstance(value, str):
+    if isinstance(value, str):
+        text = value.strip()
+        if not (text.isdecimal() and len(text) > len("20231103")):
+            return _read_text(text, zone)
+        value = int(text)
+    if not isinstance(value, int | float) or not _FIRST <= value <= _FARTHEST:
         return None
-    text = value.strip()
-    if text.isdecimal() and len(text) > len("20231103"):
-        return int(text) * SECOND
+    return round(value * SECOND)
+
+
+def _read_text(text: str, zone: ZoneInfo) -> int | None:
     try:
         parsed = datetime.fromisoformat(text)
-    except ValueError:
+        at = moment(parsed if parsed.tzinfo else parsed.replace(tzinfo=zone))
+    except (ValueError, OverflowError):
         return None
-    return moment(parsed if parsed.tzinfo else parsed.replace(tzinfo=zone))
+    return at if at >= _FIRST * SECOND else None
 
 
 def seconds(at: int) -> orjson.Fragment:

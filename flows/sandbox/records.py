@@ -58,7 +58,7 @@ class Expiry(Record):
     """When an earned badge expires; `relative` counts from the processing time."""
 
     kind: Literal["never", "relative", "with_badge", "fixed_date"] = "never"
-    value: int = Field(default=0, ge=0)
+    value: int = Field(default=0, ge=0, le=1200)
     unit: Literal["DAYS", "WEEKS", "MONTHS"] = "DAYS"
     expires_at: AwareDatetime | None = None
 
@@ -73,7 +73,7 @@ class Limit(Record):
     kind: Literal["total", "rolling", "fixed"] = "total"
     max_earns: int = Field(default=1, ge=1)
     unit: Literal["DAYS", "WEEKS", "MONTHS"] = "DAYS"
-    value: int = Field(default=1, ge=1)
+    value: int = Field(default=1, ge=1, le=1200)
 
 
 class Badge(Record):

@@ -11,7 +11,7 @@ import itertools
 import socket
 import struct
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import h11
 
@@ -56,6 +56,7 @@ class Server:
     async def stop_listening(self) -> None:
         """Refuse new connections and end those that wait for a request."""
         self._end_all(is_for_good=False)
+        await asyncio.sleep(0)  # by then the loop has closed their sockets
 
     def _end_all(self, *, is_for_good: bool) -> None:
         if self._server is not None:
@@ -232,11 +233,11 @@ class Connection(asyncio.Protocol):
 
 
 def _request(head: h11.Request, body: bytes) -> Request:
-    target = urlsplit(head.target.decode("ascii", "replace"))
+    path, _, query = head.target.decode("ascii", "replace").partition("?")
     return Request(
         method=head.method.decode("ascii"),
-        path=unquote(target.path),
-        query=dict(parse_qsl(target.query)),
+        path=unquote(path),
+        query=dict(parse_qsl(query)),
         headers={
             name.decode(): value.decode("latin-1") for name, value in head.headers
         },

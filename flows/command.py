@@ -1,0 +1,116 @@
+"""What all commands share: settings and home, words typed, how a refusal is printed.
+
+Belongs here: what `flows.cli` and its parts need alike. Does not belong here: any
+command, and what is heavy to import: help and a typing error are instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine, Sequence
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from transforms.errors import Fault, RetrobadgeError
+
+if TYPE_CHECKING:
+    from flows.home import Home
+    from flows.settings import Settings
+
+T = TypeVar("T")
+
+DefinitionPath = Annotated[
+    Path, typer.Argument(help="The import definition, a TOML file.", show_default=False)
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(metavar="T", help="The instant taken for now, with offset."),
+]
+StopAt = Annotated[
+    str | None, typer.Option(metavar="T", help="Send nothing after this instant.")
+]
+Wait = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Wait for another run to end.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.")
+]
+
+
+def awaited(work: Coroutine[Any, Any, T]) -> T:
+    """Return what the work comes to."""
+    return asyncio.run(work)
+
+
+def chosen_settings(*, needs_platform: bool) -> Settings:
+    """Return the settings of the environment and of `.env`."""
+    from flows.settings import PROJECT, settings  # noqa: PLC0415
+
+    return settings(
+        os.environ, env_file=PROJECT / ".env", needs_platform=needs_platform
+    )
+
+
+def chosen_home(settings: Settings) -> Home:
+    """Return the home that the settings name."""
+    from flows.home import open_home  # noqa: PLC0415
+
+    return open_home(settings.retrobadge_home)
+
+
+def day(text: str | None, option: str) -> date | None:
+    """Return a local day as it was typed."""
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{option} {text!r} is no day: write 2017-03-31"
+        ) from None
+
+
+def instant(text: str | None, option: str) -> datetime | None:
+    """Return an instant as it was typed, refusing one without an offset."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise typer.BadParameter(
+            f"{option} {text!r} is no instant with an offset: write "
+            "2017-03-31T18:00:00-05:00"
+        )
+    return found
+
+
+def reported(error: RetrobadgeError, *, as_json: bool) -> typer.Exit:
+    """Print a refusal as the report that `--json` promises, or as lines."""
+    from flows import screens  # noqa: PLC0415
+    from flows.runs import refused_report  # noqa: PLC0415
+
+    if as_json:
+        screens.print_json(refused_report(error).as_json())
+    else:
+        print_faults(error.faults)
+    return typer.Exit(error.exit_status)
+
+
+def print_faults(faults: Sequence[Fault]) -> None:
+    """Print a line for each fault on stderr."""
+    for fault in faults:
+        sys.stderr.write(f"retrobadge: {printable(str(fault))}\n")
+
+
+def printable(text: str) -> str:
+    """Return a text whose control characters are shown and do nothing."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
+    )

@@ -1,0 +1,1 @@
+SELECT ledger_uuid, target, sequence, schema_version FROM ledger_state
