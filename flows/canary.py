@@ -26,17 +26,23 @@ MOST_CANARIES = 3
 
 @dataclass
 class AfterCanary:
-    """What a canary's end lets happen: requests released, or the badge stopped."""
+    """What a canary's end lets happen.
+
+    Requests are `released`; those given up before there was a verdict are `reopened`,
+    for their absence can be proved now; or the badge is stopped.
+    """
 
     released: Sequence[Tracked] = ()
+    reopened: Sequence[Tracked] = ()
     stops_because: str | None = None
 
 
 @dataclass
 class _Waiting:
-    """A badge whose canary is out."""
+    """A badge whose canary is out, or is yet to be chosen (`sent` is 0)."""
 
     held: list[Tracked] = field(default_factory=list)
+    unproved: list[Tracked] = field(default_factory=list)
     sent: int = 1
 
 
@@ -55,21 +61,48 @@ class Canaries:
     def __post_init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
 
-    def first(self, planned: Sequence[Tracked]) -> list[Tracked]:
-        """Return what may be sent at once; the rest waits for its badge's canary."""
+    def first(
+        self, planned: Sequence[Tracked], unsettled: Sequence[Tracked] = ()
+    ) -> list[Tracked]:
+        """Return what may be sent at once; the rest waits for its badge's canary.
+
+        That is a planned one, else one that an earlier run sent and did not settle. A
+        badge that has neither, and no verdict, gets one by `begin`.
+        """
         if not self.is_on:
             return list(planned)
-        for tracked in planned:
+        for tracked in [*planned, *unsettled]:
             if tracked.is_canary:
                 self._waiting[tracked.request.badge_meta_id] = _Waiting()
         free = []
         for tracked in planned:
-            waiting = self._waiting.get(tracked.request.badge_meta_id)
+            badge = tracked.request.badge_meta_id
+            if badge not in self._waiting and not self._is_shown(badge):
+                self._waiting[badge] = _Waiting(sent=0)
+            waiting = self._waiting.get(badge)
             if waiting is None or tracked.is_canary:
                 free.append(tracked)
             else:
                 waiting.held.append(tracked)
         return free
+
+    def _is_shown(self, badge_meta_id: str) -> bool:
+        verdict = self.settling.verdicts.get(badge_meta_id)
+        return verdict is not None and verdict.holds_at(utc_now())
+
+    async def begin(self, line: Line) -> list[Tracked]:
+        """Return a canary for each badge whose requests were reserved without one."""
+        chosen: list[Tracked] = []
+        for badge, waiting in list(self._waiting.items()):
+            if waiting.sent == 0:
+                chosen += (await self._next(badge, waiting, line, None)).released
+        return chosen
+
+    def keep(self, tracked: Tracked) -> None:
+        """Keep a request that was given up, until its badge's canary has a verdict."""
+        waiting = self._waiting.get(tracked.request.badge_meta_id)
+        if waiting is not None:
+            waiting.unproved.append(tracked)
 
     async def after(self, tracked: Tracked, line: Line) -> AfterCanary:
         """Return what follows from a canary's end."""
@@ -85,7 +118,7 @@ class Canaries:
             return AfterCanary(stops_because=seen)
         await self._store(seen)
         del self._waiting[badge]
-        return AfterCanary(released=waiting.held)
+        return AfterCanary(released=waiting.held, reopened=waiting.unproved)
 
     async def _look(
         self, tracked: Tracked, ended: Outcome, line: Line
@@ -165,7 +198,9 @@ class Canaries:
 
     async def _split_off(self, holder: Tracked) -> tuple[Tracked, list[Tracked]]:
         entry = Entry()
-        alone, rest = split_off(holder.request, holder.request.awards[0])
+        first = holder.customer_ids[0]
+        award = next(a for a in holder.request.awards if a.customer_id == first)
+        alone, rest = split_off(holder.request, award)
         canary, others = self.settling.rows.replaced(
             entry,
             holder,

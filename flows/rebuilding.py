@@ -70,9 +70,7 @@ def from_audit(audit: Path, path: Path) -> None:
 
 
 @contextmanager
-def _making(
-    path: Path, source: Path, code: str
-) -> Iterator[duckdb.DuckDBPyConnection]:
+def _making(path: Path, source: Path, code: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Fill a new file in one transaction; check it, or leave none behind."""
     remove(path)
     connection = connect(path)

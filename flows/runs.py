@@ -167,9 +167,9 @@ class Run:
         self.ledger.bind(self.settings.target)
         remember(self.home, self.ledger.identity[0])
 
-    def is_first(self, badge: Badge) -> bool:
+    def is_first(self, badge_meta_id: str) -> bool:
         """Tell whether the ledger has sent nothing of this badge yet."""
-        values = {"badge_meta_id": badge.badge_meta_id}
+        values = {"badge_meta_id": badge_meta_id}
         return bool(self.ledger.read("sent_before", **values).item() == 0)
 
     def known_awards(self, badge_meta_id: str, series: str) -> pl.DataFrame:

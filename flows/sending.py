@@ -84,7 +84,7 @@ async def canaries_of(
             needs_canary = run.settings.capillary_canary and not (
                 verdict and verdict.holds_at(now)
             )
-            is_first = run.is_first(badge)
+            is_first = run.is_first(badge.badge_meta_id)
             if not needs_canary and not is_first:
                 continue
             run.screen.stage(f"reading customers before {badge.name}", None)

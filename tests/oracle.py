@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
-from itertools import count, takewhile
+from itertools import count, islice, takewhile
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -125,7 +125,7 @@ class Oracle:
         if rule.per is not None:
             return self.met_in_periods(rule, ordered)
         if not self.badge.repeat:
-            return list(self.met_in_a_row(rule, ordered))[:1]
+            return list(islice(self.met_in_a_row(rule, ordered), 1))
         if rule.within is not None or rule.kind == "streak":
             return list(self.met_in_a_row(rule, ordered))
         return list(self.met_at_multiples(rule, ordered))
@@ -140,7 +140,7 @@ class Oracle:
         found = [
             self.named(earned, name if self.badge.repeat else 1)
             for name in sorted(periods)
-            for earned in list(self.met_in_a_row(rule, periods[name]))[:1]
+            for earned in islice(self.met_in_a_row(rule, periods[name]), 1)
         ]
         return found if self.badge.repeat else found[:1]
 

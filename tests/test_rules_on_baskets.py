@@ -87,7 +87,7 @@ RULES = {
         """,
     "distinct-within-repeat": """
         repeat = true
-        rule = { kind = "distinct_count", of = "store", at_least = 3, within = "2mo" }
+        rule = { kind = "distinct_count", of = "store", at_least = 3, within = "3w" }
         """,
     "distinct-per-repeat": """
         repeat = true

@@ -34,7 +34,9 @@ from transforms.definition_places import near
 from transforms.errors import DefinitionRefused, Fault
 
 _MAX_LENGTH = 20_000
+_SHOWN = 120  # characters of a condition in a message
 _MAX_NESTING = 32
+_MAX_CHAIN = 200
 _PREFIXES = {TokenType.NOT, TokenType.DASH, TokenType.PLUS, TokenType.TILDE}
 
 
@@ -86,7 +88,8 @@ def condition(
         if part.kind not in {Kind.TRUTH, Kind.NOTHING}:
             _refuse("wrong_type", f"gives {part.kind}, not true or false")
     except _RefusedError as error:
-        fault = Fault(code=error.code, message=f"{error} in: {text}", column=place)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+        fault = Fault(code=error.code, message=f"{error} in: {shown}", column=place)
         raise DefinitionRefused(fault) from None
     return part.expr.cast(pl.Boolean)
 
@@ -303,9 +306,19 @@ def _junction(join: Callable[[pl.Expr, pl.Expr], pl.Expr]) -> _Translate:
             to.of_kind(side, Kind.TRUTH, depth).cast(pl.Boolean)
             for side in _chain(node)
         ]
-        return _Part(functools.reduce(join, sides), Kind.TRUTH)
+        return _Part(_balanced(join, sides), Kind.TRUTH)
 
     return translate
+
+
+def _balanced(
+    join: Callable[[pl.Expr, pl.Expr], pl.Expr], sides: list[pl.Expr]
+) -> pl.Expr:
+    """Join pair by pair: Polars takes long over a deep tree."""
+    while len(sides) > 1:
+        pairs = [sides[at : at + 2] for at in range(0, len(sides), 2)]
+        sides = [functools.reduce(join, pair) for pair in pairs]
+    return sides[0]
 
 
 def _chain(node: exp.Binary) -> list[exp.Expression]:
@@ -315,6 +328,8 @@ def _chain(node: exp.Binary) -> list[exp.Expression]:
     while isinstance(left, exp.Binary) and type(left) is type(node):
         members.append(left.expression)
         left = left.this
+    if len(members) >= _MAX_CHAIN:
+        _refuse("too_long", f"joins more than {_MAX_CHAIN} parts in a row")
     return [left, *reversed(members)]
 
 

@@ -1,0 +1,1 @@
+UPDATE meta SET ledger_uuid = (SELECT r.ledger_uuid FROM renamed AS r)

@@ -1,0 +1,1 @@
+SELECT count(*) FROM award_states WHERE status IN ('sent', 'unknown')
