@@ -23,6 +23,7 @@ from flows.ledger import sql
 from flows.pipeline import Work, import_badges
 from flows.runs import Job, Report
 from flows.sandbox import Sandbox
+from flows.sandbox.preparing import badges_of
 from flows.settings import PROJECT, settings
 from transforms.definition import Definition
 from transforms.errors import HomeRefused, RetrobadgeError
@@ -68,14 +69,7 @@ def rehearsal(
         running = Sandbox.running(memory=memory, port=chosen)
         with running as sandbox:
             kept.write_text(orjson.dumps({"port": chosen}).decode())
-            known = {badge.badge_meta_id for badge in sandbox.badges}
-            for badge in definition.badges:
-                if badge.badge_meta_id not in known:
-                    sandbox.add_badge(
-                        badge.badge_meta_id,
-                        badge.name.replace("-", " ").capitalize(),
-                        reference_id=badge.reference_id,
-                    )
+            sandbox.seed(badges_of(definition))
             yield sandbox
     except OSError as error:
         raise _taken(chosen, home, error) from error

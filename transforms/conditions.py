@@ -167,6 +167,11 @@ class _Translation:
         part = self.part(node, depth=depth)
         return _as_kind(part, kind, node)
 
+    def is_whole(self, node: exp.Expression) -> bool:
+        """Return whether a node is a column of whole numbers, beyond 2^53 too."""
+        dtype = self.columns.get(node.name) if isinstance(node, exp.Column) else None
+        return dtype is not None and dtype.is_integer() and node.name != "amount"
+
     def alike(
         self, nodes: list[exp.Expression], depth: int
     ) -> tuple[list[pl.Expr], Kind]:
@@ -354,8 +359,11 @@ def _in(to: _Translation, node: exp.In, depth: int) -> _Part:
     (value, *members), kind = to.alike([node.this, *node.expressions], depth)
     if all(isinstance(member, exp.Literal) for member in node.expressions):
         # Many literals are one look-up, not as many comparisons.
-        known = pl.Series([_constant(member, kind) for member in node.expressions])
-        if kind is Kind.NUMBER:
+        values = [_constant(member, kind) for member in node.expressions]
+        known = pl.Series(values, strict=False)
+        if kind is Kind.NUMBER and not (
+            to.is_whole(node.this) and known.dtype.is_integer()
+        ):
             value, known = value.cast(pl.Float64), known.cast(pl.Float64)
         return _Part(value.is_in(known.implode()), Kind.TRUTH)
     equal = [(value == member).cast(pl.Boolean) for member in members]
@@ -367,7 +375,7 @@ def _constant(node: exp.Expression, kind: Kind) -> object:
     text = str(node.this)
     match kind:
         case Kind.NUMBER:
-            return float(text)
+            return int(text) if text.isdigit() else float(text)
         case Kind.DAY:
             return _day(text)
         case Kind.INSTANT:

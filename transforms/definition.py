@@ -8,6 +8,7 @@ what a rule means (`rules`) or what a condition may say (`conditions`).
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import re
 import tomllib
@@ -18,7 +19,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from transforms.definition_checks import checked_faults
-from transforms.definition_places import Places, pydantic_faults, unknown_key
+from transforms.definition_places import (
+    Key,
+    Places,
+    pydantic_faults,
+    real_place,
+    unknown_key,
+)
 from transforms.errors import DefinitionRefused, Fault
 
 ColumnType = Literal["text", "integer", "decimal", "boolean", "date"]
@@ -247,16 +254,11 @@ def parse_definition(text: str, *, path: str) -> Definition:
         faults += pydantic_faults(
             error, raw, places, inherited=_inherited(data), fields=_FIELDS
         )
-    # The checks of keys against each other want a definition that is whole; a badge
-    # that can't be parsed must not hide what is wrong with its neighbours.
-    if definition is None:
-        definition = _what_parses(raw, path=path, text=text)
+        definition = _what_parses({**raw, "path": path, "text": text})
     if definition is not None:
         faults += checked_faults(definition, places)
-    if faults:
+    if faults or definition is None:
         raise DefinitionRefused(*_in_order(faults))
-    if definition is None:  # nothing found wrong, yet nothing parsed: a defect
-        raise AssertionError("a definition was neither parsed nor refused")
     return definition
 
 
@@ -373,37 +375,52 @@ def _inherited(data: dict[str, Any]) -> dict[str, frozenset[str]]:
     }
 
 
-def _what_parses(raw: dict[str, Any], *, path: str, text: str) -> Definition | None:
-    """Return a definition of the parts that parse, or None when the frame doesn't."""
-    sources = tuple(part for part in raw["sources"] if _parses(Source, part))
-    if len(sources) < len(raw["sources"]):
-        return None  # which columns there are is not known
-    badges = tuple(part for part in raw["badges"] if _parses(Badge, part))
-    rest = {
-        key: raw[key]
-        for key, model in (("quality", Quality), ("guards", Guards), ("held", Held))
-        if key in raw and _parses(model, raw[key])
-    }
-    head = {key: raw[key] for key in _HEAD_KEYS if isinstance(raw.get(key), str)}
-    stand_in = {"name": "unnamed", "timezone": "UTC"}
-    return Definition.model_validate(
-        {
-            **stand_in,
-            **head,
-            **rest,
-            "sources": sources,
-            "badges": badges,
-            "path": path,
-            "text": text,
-        }
-    )
+def _what_parses(raw: dict[str, Any]) -> Definition | None:
+    """Return the definition without the keys that don't parse, or None.
+
+    One wrong key must not hide what is wrong with the others. Without all of its
+    sources a definition is None: which columns there are is not known then.
+    """
+    rest = {"name": "unnamed", "timezone": "UTC", **copy.deepcopy(raw)}
+    while True:
+        try:
+            return Definition.model_validate(rest)
+        except ValidationError as error:
+            place = real_place(error.errors()[0], rest)
+        if place[0] == "sources" or not _drop(rest, place):
+            return None
 
 
-def _parses(model: type[Strict], raw: object) -> bool:
-    try:
-        model.model_validate(raw)
-    except ValidationError:
+def _drop(raw: dict[str, Any], place: Key) -> bool:
+    """Take out the key at a place, or what it belongs to when it is needed there."""
+    whole = place[:2] if place[0] == "badges" else place[:1]
+    is_needed = place[-1] in {"kind", "rule", "badge_meta_id", "reference_id", "name"}
+    place = whole if is_needed or not _holds(raw, place) else place
+    node: Any = raw
+    for part in place[:-1]:
+        node = node[part]
+    if isinstance(node, tuple):  # a badge
+        raw["badges"] = tuple(b for n, b in enumerate(node) if n != place[-1])
+    elif isinstance(node, list):
+        node[:] = [part for n, part in enumerate(node) if n != place[-1]]
+    elif place[-1] in node:
+        del node[place[-1]]
+    else:
         return False
+    return True
+
+
+def _holds(raw: Any, place: Key) -> bool:
+    node = raw
+    for part in place:
+        is_there = (
+            part in node
+            if isinstance(node, dict)
+            else isinstance(node, list | tuple) and int(part) < len(node)
+        )
+        if not is_there:
+            return False
+        node = node[part]
     return True
 
 

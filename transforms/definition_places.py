@@ -125,7 +125,7 @@ def pydantic_faults(
     """
     found: dict[Key, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False):
-        found.setdefault(_real(detail["loc"], raw), []).append(detail)
+        found.setdefault(real_place(detail, raw), []).append(detail)
     faults = []
     for location, details in found.items():
         key = _as_written(location, raw, inherited)
@@ -134,8 +134,9 @@ def pydantic_faults(
     return faults
 
 
-def _real(location: Key, raw: Mapping[str, Any]) -> Key:
-    """Drop the parts of a location that only name a branch of a union."""
+def real_place(detail: ErrorDetails, raw: Mapping[str, Any]) -> Key:
+    """Return where an error is, without the parts that only name a union's branch."""
+    location = detail["loc"]
     node: Any = raw
     kept: list[str | int] = []
     for index, part in enumerate(location):
