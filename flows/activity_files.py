@@ -25,7 +25,7 @@ from pathlib import Path
 
 import orjson
 import polars as pl
-import pyarrow.parquet as pq
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from polars.io.plugins import register_io_source
 
 from flows.csv_rows import csv_rows
@@ -33,12 +33,11 @@ from flows.file_bytes import content_digest
 from flows.typed_rows import json_rows, parquet_rows
 from transforms.activity import (
     REJECTED_SCHEMA,
-    SortedRows,
     accepted_schema,
     amount_decimals,
     repeated,
-    sorted_rows,
 )
+from transforms.activity_rows import SortedRows, sorted_rows
 from transforms.definition import Definition, Source, parse_definition
 from transforms.errors import DefinitionRefused, Fault, FilesRefused
 
@@ -147,7 +146,8 @@ def find_files(definition: Definition) -> list[FoundFile]:
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
-    names = glob.glob(pattern, root_dir=folder, recursive=True)
+    # Path.glob knows neither `..` nor absolute patterns.
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
     return [folder / name for name in names]
 
 

@@ -1,19 +1,20 @@
 """What is to be done next: ready steps in order, and resting ones when they are due.
 
-Belongs here: the order of steps and the end of the work. Does not belong here: what a
-step does.
+Belongs here: the order of steps, which requests must not be out together, and the end
+of the work. Does not belong here: what a step does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 
 from flows.settle import Step
+from flows.tracking import Family, Tracked
 
 
 class Agenda:
@@ -91,3 +92,46 @@ class Agenda:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+
+class Queues:
+    """Keeps requests apart that share a customer, badge and date.
+
+    Their earns look alike when they are read back: while one of them is out, or not
+    settled, an earn may be the other's. So each waits until those before it, and all
+    that took over from them, are over; what an earlier run left open comes first.
+    """
+
+    def __init__(
+        self,
+        planned: Sequence[Tracked],
+        unsettled: Sequence[Tracked],
+        doubly_awarded: Mapping[str, frozenset[int]],
+    ) -> None:
+        self._before: dict[Family, list[Family]] = {}
+        self._parked: dict[Family, list[Tracked]] = defaultdict(list)
+        by_id = {one.request.request_id: one.family for one in planned}
+        met: dict[tuple[str, datetime, int], list[Family]] = defaultdict(list)
+        for tracked in [*unsettled, *planned]:
+            request = tracked.request
+            doubles = doubly_awarded.get(request.badge_meta_id, frozenset())
+            found = [by_id.get(request.after_request_id or "")]
+            for customer_id in doubles.intersection(tracked.awards):
+                same = met[request.badge_meta_id, request.earn_event_date, customer_id]
+                found += same
+                same.append(tracked.family)
+            before = list(dict.fromkeys(family for family in found if family))
+            if before and request.request_id in by_id:
+                self._before[tracked.family] = before
+
+    def parks(self, tracked: Tracked) -> bool:
+        """Tell whether a request must wait; then `freed` returns it in time."""
+        for family in self._before.get(tracked.family, ()):
+            if family.live:
+                self._parked[family].append(tracked)
+                return True
+        return False
+
+    def freed(self, family: Family) -> list[Tracked]:
+        """Return the requests that waited for a family that is over."""
+        return self._parked.pop(family, [])

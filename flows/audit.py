@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import polars as pl
@@ -41,19 +42,21 @@ PUBLISHED = (
 )
 VIEWS = ("open_awards", "latest_run")
 # What `known_in_audit.sql` answers of an audit that is not there yet.
-_NOTHING_KNOWN = {
-    "award_id": pl.String,
-    "customer_id": pl.Int64,
-    "occurrence": pl.Int64,
-    "generation": pl.Int32,
-    "import_name": pl.String,
-    "rule_digest": pl.String,
-    "qualified_at": pl.Datetime("us", "UTC"),
-    "earn_event_date": pl.Datetime("us", "UTC"),
-    "planned_at": pl.Datetime("us", "UTC"),
-    "status": pl.String,
-    "is_released": pl.Boolean,
-}
+_NOTHING_KNOWN = pl.Schema(
+    {
+        "award_id": pl.String(),
+        "customer_id": pl.Int64(),
+        "occurrence": pl.Int64(),
+        "generation": pl.Int32(),
+        "import_name": pl.String(),
+        "rule_digest": pl.String(),
+        "qualified_at": pl.Datetime("us", "UTC"),
+        "earn_event_date": pl.Datetime("us", "UTC"),
+        "planned_at": pl.Datetime("us", "UTC"),
+        "status": pl.String(),
+        "is_released": pl.Boolean(),
+    }
+)
 # Publishing may take this share of a run's time.
 PUBLISHING_SHARE = 0.05
 
@@ -155,6 +158,16 @@ def queried(path: Path, query: str) -> pl.DataFrame:
         raise Refused.of(
             "query_refused", "only a query that returns rows can be asked"
         ) from error
+    finally:
+        connection.close()
+
+
+def answered(path: Path, name: str, **values: Any) -> pl.DataFrame:
+    """Return the answer of a query of `flows/sql` to the audit."""
+    connection = open_audit(path)
+    try:
+        answer: pl.DataFrame = connection.sql(sql(name), params=values or None).pl()
+        return answer
     finally:
         connection.close()
 

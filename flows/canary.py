@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from flows.capillary import Line, utc_now
 from flows.ledger import Entry
 from flows.settle import Settling, read_customer
-from flows.tracking import Tracked
+from flows.tracking import Family, Tracked
 from transforms.evidence import Reading, Verdict
 from transforms.outcomes import Outcome
 from transforms.requests import split_off
@@ -39,8 +39,9 @@ class AfterCanary:
 
 @dataclass
 class _Waiting:
-    """A badge whose canary is out, or is yet to be chosen (`sent` is 0)."""
+    """A badge whose canary is out, or yet to be chosen (`canary` is None)."""
 
+    canary: Family | None = None
     held: list[Tracked] = field(default_factory=list)
     unproved: list[Tracked] = field(default_factory=list)
     sent: int = 1
@@ -60,47 +61,73 @@ class Canaries:
 
     def __post_init__(self) -> None:
         self._waiting: dict[str, _Waiting] = {}
+        self._uncounted: list[Tracked] = []
 
     def first(
         self, planned: Sequence[Tracked], unsettled: Sequence[Tracked] = ()
     ) -> list[Tracked]:
         """Return what may be sent at once; the rest waits for its badge's canary.
 
-        That is a planned one, else one that an earlier run sent and did not settle. A
-        badge that has neither, and no verdict, gets one by `begin`.
+        That is a planned one, else one that an earlier run sent and did not settle.
+        What `begin` has to see to first is not among them.
         """
         if not self.is_on:
             return list(planned)
-        for tracked in [*planned, *unsettled]:
+        for tracked in [*unsettled, *planned]:
             if tracked.is_canary:
-                self._waiting[tracked.request.badge_meta_id] = _Waiting()
+                out = self._waiting.setdefault(_badge(tracked), _Waiting())
+                out.canary = tracked.family
         free = []
         for tracked in planned:
-            badge = tracked.request.badge_meta_id
+            badge = _badge(tracked)
             if badge not in self._waiting and not self._is_shown(badge):
                 self._waiting[badge] = _Waiting(sent=0)
             waiting = self._waiting.get(badge)
-            if waiting is None or tracked.is_canary:
+            if waiting is None:
+                free.append(tracked)
+            elif not tracked.is_canary:
+                waiting.held.append(tracked)
+            elif (badge, tracked.customer_ids[0]) in self.counts_before:
                 free.append(tracked)
             else:
-                waiting.held.append(tracked)
+                self._uncounted.append(tracked)
         return free
 
     def _is_shown(self, badge_meta_id: str) -> bool:
         verdict = self.settling.verdicts.get(badge_meta_id)
         return verdict is not None and verdict.holds_at(utc_now())
 
+    @property
+    def lacks_any(self) -> bool:
+        """Whether `begin` has canaries to choose, or to read before they are sent.
+
+        So it is where an earlier run had reserved requests and did not get to send
+        them.
+        """
+        return bool(self._uncounted) or any(
+            waiting.canary is None for waiting in self._waiting.values()
+        )
+
     async def begin(self, line: Line) -> list[Tracked]:
-        """Return a canary for each badge whose requests were reserved without one."""
-        chosen: list[Tracked] = []
+        """Return the canaries of badges whose requests an earlier run reserved."""
+        chosen = self._uncounted
+        for tracked in chosen:
+            await self._count(tracked, line)
         for badge, waiting in list(self._waiting.items()):
-            if waiting.sent == 0:
+            if waiting.canary is None:
                 chosen += (await self._next(badge, waiting, line, None)).released
         return chosen
 
+    async def _count(self, canary: Tracked, line: Line) -> None:
+        """Read how many earns a canary's customer has before it is sent."""
+        badge, customer_id = _badge(canary), canary.customer_ids[0]
+        reading = await read_customer(line, customer_id, badge)
+        if reading is not None:
+            self.counts_before[badge, customer_id] = reading.earn_count or 0
+
     def keep(self, tracked: Tracked) -> None:
         """Keep a request that was given up, until its badge's canary has a verdict."""
-        waiting = self._waiting.get(tracked.request.badge_meta_id)
+        waiting = self._waiting.get(_badge(tracked))
         if waiting is not None:
             waiting.unproved.append(tracked)
 
@@ -112,6 +139,8 @@ class Canaries:
             return AfterCanary()
         ended = tracked.ended[-1] if tracked.ended else None
         if ended is None or ended.status is not AwardStatus.ISSUED:
+            if waiting.canary is not tracked.family:
+                return AfterCanary()  # another one is out
             return await self._next(badge, waiting, line, ended)
         seen = await self._look(tracked, ended, line)
         if isinstance(seen, str):
@@ -125,25 +154,25 @@ class Canaries:
     ) -> Verdict | str:
         """Read the canary back until it shows; a text says why the badge must stop."""
         badge, customer_id = tracked.request.badge_meta_id, ended.customer_id
-        before = self.counts_before.get((badge, customer_id), 0)
+        before = self.counts_before.get((badge, customer_id))
         since = tracked.last_ended_at or utc_now()
         until = utc_now() + timedelta(seconds=self.seconds)
         wait, has_moved = 0.1, False
         while True:
             reading = await read_customer(line, customer_id, badge)
-            is_listed = False
+            is_listed = is_dated = False
             if reading is not None:
                 if told := _other_date(tracked, ended, reading, before):
                     return told
-                is_listed = _is_listed(tracked, ended, reading)
-                has_moved = (reading.earn_count or 0) > before
+                is_listed, is_dated = _is_listed(tracked, ended, reading)
+                has_moved = before is not None and (reading.earn_count or 0) > before
             now = utc_now()
             shows = is_listed or (has_moved and not (reading and reading.is_listed))
             if shows or now >= until:
                 return Verdict(
                     badge_meta_id=badge,
                     customer_id=customer_id,
-                    lists_earns=is_listed and bool(reading and reading.is_listed),
+                    lists_earns=is_dated and bool(reading and reading.is_listed),
                     moves_count=has_moved,
                     lag_seconds=(now - since).total_seconds(),
                     decided_at=now,
@@ -181,14 +210,13 @@ class Canaries:
             return AfterCanary()
         waiting.sent += 1
         holder = waiting.held.pop(0)
-        if holder.request.customers == 1:
+        if len(holder.awards) == 1:
             canary, rest = await self._alone(holder)
         else:
             canary, rest = await self._split_off(holder)
         waiting.held[:0] = rest
-        customer_id = canary.customer_ids[0]
-        reading = await read_customer(line, customer_id, badge)
-        self.counts_before[badge, customer_id] = (reading and reading.earn_count) or 0
+        waiting.canary = canary.family
+        await self._count(canary, line)
         return AfterCanary(released=[canary])
 
     async def _alone(self, holder: Tracked) -> tuple[Tracked, list[Tracked]]:
@@ -214,8 +242,12 @@ class Canaries:
         return canary, [others]
 
 
+def _badge(tracked: Tracked) -> str:
+    return tracked.request.badge_meta_id
+
+
 def _other_date(
-    tracked: Tracked, ended: Outcome, reading: Reading, before: int
+    tracked: Tracked, ended: Outcome, reading: Reading, before: int | None
 ) -> str | None:
     """Say how the date that is shown differs from the date that was sent."""
     sent = tracked.request.earn_event_date
@@ -236,9 +268,12 @@ def _text(when: datetime) -> str:
     return when.isoformat(timespec="seconds")
 
 
-def _is_listed(tracked: Tracked, ended: Outcome, reading: Reading) -> bool:
-    return any(
-        earn.earned_badge_id == ended.earned_badge_id
-        or earn.earn_event_date == tracked.request.earn_event_date
-        for earn in reading.earns
-    )
+def _is_listed(tracked: Tracked, ended: Outcome, reading: Reading) -> tuple[bool, bool]:
+    """Tell whether the canary's earn is listed, and whether with the date we sent.
+
+    Without its date an earn can be told from others only by an id that we know.
+    """
+    sent = tracked.request.earn_event_date
+    is_dated = any(earn.earn_event_date == sent for earn in reading.earns)
+    ids = {earn.earned_badge_id for earn in reading.earns}
+    return is_dated or ended.earned_badge_id in ids - {None}, is_dated

@@ -17,11 +17,12 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from flows.file_bytes import utf8_blocks
-from transforms.activity import LINE, LINE_FAULT, ROW_NUMBER
+from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition import Source
 from transforms.definition_places import near
 from transforms.errors import Fault, FilesRefused
@@ -319,7 +320,7 @@ class _Csv:
         columns[LINE] = pl.Series([row[2] for row in own], dtype=pl.String)
         return pl.DataFrame(columns)
 
-    def _reader(self, lines: Iterator[str]) -> csv.Reader:
+    def _reader(self, lines: Iterator[str]) -> Any:
         return csv.reader(
             lines,
             delimiter=self.delimiter,

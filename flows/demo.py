@@ -143,5 +143,6 @@ def _calls(report: Report, home: Home) -> str:
     canaries = report.counts["requests"] - fewest
     return (
         f"{report.counts['earn_calls']:,} earnBulk calls; the fewest possible are "
-        f"{fewest:,}, and {canaries:,} more are canaries, sent alone and read back\n"
+        f"{fewest:,}, and {canaries:,} more are canaries, sent alone and read back. "
+        f"{report.counts['calls']:,} calls in all.\n"
     )

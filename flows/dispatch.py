@@ -12,13 +12,12 @@ import contextlib
 import logging
 import random
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from flows.agenda import Agenda
-from flows.canary import Canaries
+from flows.agenda import Agenda, Queues
+from flows.canary import AfterCanary, Canaries
 from flows.capillary import Line, Platform, utc_now
 from flows.ledger import Entry
 from flows.settle import Settling, Step
@@ -68,9 +67,7 @@ class Dispatch:
         self.stopped_badges: dict[str, str] = {}
         self._too_large: dict[str, int] = {}
         self._failures = 0
-        self._behind: dict[str, list[Tracked]] = defaultdict(list)
-        self._first: dict[int, str] = {}
-        self._over: set[str] = set()
+        self._queues = Queues((), (), {})
 
     async def run(
         self, planned: Sequence[Tracked], unsettled: Sequence[Tracked] = ()
@@ -83,9 +80,13 @@ class Dispatch:
         for tracked in unsettled:
             due_at = self.settling.rest_until(tracked)
             self.agenda.add(Step(tracked, "read", due_at))
-        self._waits_behind(planned)
-        for tracked in self.canaries.first(planned):
+        self._queues = Queues(planned, unsettled, self.doubly_awarded)
+        for tracked in self.canaries.first(planned, unsettled):
             self._queue(tracked)
+        if self.canaries.lacks_any:
+            async with self.platform.line() as line:
+                for tracked in await self.canaries.begin(line):
+                    self._queue(tracked)
         watcher = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
@@ -102,20 +103,9 @@ class Dispatch:
         """Send nothing more; what is in flight is awaited and recorded."""
         await self.agenda.stop(reason)
 
-    def _waits_behind(self, planned: Sequence[Tracked]) -> None:
-        """Keep requests apart that share a customer, badge and date."""
-        self._first = {id(t.family): t.request.request_id for t in planned}
-        here = set(self._first.values())
-        for tracked in planned:
-            after = tracked.request.after_request_id
-            if after is not None and after in here:
-                self._behind[after].append(tracked)
-
     def _queue(self, tracked: Tracked) -> None:
-        after = tracked.request.after_request_id
-        if after is not None and after in self._behind and after not in self._over:
-            return  # it is queued when the one before it is over
-        self.agenda.add(Step(tracked, "send"))
+        if not self._queues.parks(tracked):
+            self.agenda.add(Step(tracked, "send"))
 
     async def _watch(self) -> None:
         while True:
@@ -151,19 +141,26 @@ class Dispatch:
         if tracked.is_left:
             return
         tracked.family.live -= 1
-        first = self._first.get(id(tracked.family))
-        if first is not None and tracked.family.live == 0:
-            self._over.add(first)
-            for waiting in self._behind.pop(first, []):
+        if tracked.is_given_up:
+            self.canaries.keep(tracked)
+        if not tracked.family.live:
+            for waiting in self._queues.freed(tracked.family):
                 self._queue(waiting)
-        if tracked.is_canary and tracked.request.badge_meta_id not in (
-            self.stopped_badges
-        ):
-            verdict = await self.canaries.after(tracked, line)
-            if verdict.stops_because:
-                self._stop_badge(tracked, verdict.stops_because)
-            for released in verdict.released:
-                self._queue(released)
+        badge = tracked.request.badge_meta_id
+        if tracked.is_canary and badge not in self.stopped_badges:
+            self._go_on_after(tracked, await self.canaries.after(tracked, line))
+
+    def _go_on_after(self, canary: Tracked, verdict: AfterCanary) -> None:
+        if verdict.stops_because:
+            self._stop_badge(canary, verdict.stops_because)
+        # First what is open again: others may have to wait for it once more.
+        for tracked in verdict.reopened:
+            tracked.is_given_up = False
+            tracked.family.live += 1
+            due_at = self.settling.quiet_until(tracked)
+            self.agenda.add(Step(tracked, "read", due_at))
+        for tracked in verdict.released:
+            self._queue(tracked)
 
     def _stop_badge(self, tracked: Tracked, reason: str) -> None:
         self.stopped_badges.setdefault(tracked.request.badge_meta_id, reason)

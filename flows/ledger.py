@@ -47,6 +47,8 @@ TABLES = (
     "verdicts",
 )
 VIEWS = ("award_states", "request_states")
+# What came later, in order: statements that a ledger of any age takes, and again.
+ADDITIONS = ("add_runs_requests_per_minute",)
 _SEQUENCED = ("award_events", "request_events")
 
 
@@ -232,6 +234,8 @@ def open_ledger(path: Path, *, now: datetime) -> Ledger:
         path.chmod(0o600)
         _create(connection, now)
     _check_schema(connection, path)
+    for addition in ADDITIONS:
+        connection.execute(sql(addition))
     for view in VIEWS:
         connection.execute(sql(f"create_{view}"))
     return Ledger(path, connection)

@@ -14,7 +14,6 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +25,8 @@ from markupsafe import Markup
 from flows.home import open_private
 from transforms.plots import Spec
 
+_TEMPLATES = Path(__file__).with_name("templates")
+
 
 def page(template: str, *, timezone: str, **values: Any) -> str:
     """Return a page; instants in it are shown in `timezone`."""
@@ -36,7 +37,7 @@ def page(template: str, *, timezone: str, **values: Any) -> str:
 def write_page(path: Path, text: str) -> None:
     """Write a page under its name, whole or not at all, mode 0600."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(draft, "w", encoding="utf-8", opener=open_private) as file:  # noqa: PTH123
+    with open(draft, "w", encoding="utf-8", opener=open_private) as file:
         file.write(text)
     draft.replace(path)
 
@@ -54,7 +55,7 @@ def plot(spec: Spec | None, title: str) -> Markup | None:
 @cache
 def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_template),
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -69,10 +70,6 @@ def _environment() -> jinja2.Environment:
         "shown": _shown,
     }
     return made
-
-
-def _template(name: str) -> str:
-    return files("flows").joinpath("templates", name).read_text("utf-8")
 
 
 def _count(value: int | None) -> str:

@@ -8,6 +8,7 @@ together, and writing a plan's folder. Does not belong here: each decision itsel
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -264,9 +265,13 @@ def _digest(plan: Plan) -> str:
 
 
 def selected_ids(path: Path, column: str) -> pl.Series:
-    """Return the ids of a selection file: a CSV whose header names `column`."""
+    """Return the ids of a selection file: a CSV whose header names `column`.
+
+    The path `-` is standard input.
+    """
+    source = sys.stdin.buffer.read() if path == Path("-") else path
     try:
-        frame = pl.read_csv(path, infer_schema=False)
+        frame = pl.read_csv(source, infer_schema=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise FilesRefused.of(
             "selection_unreadable",

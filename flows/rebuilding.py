@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from flows.ledger import TABLES, VIEWS, connect, sql
+from flows.ledger import ADDITIONS, TABLES, VIEWS, connect, sql
 from transforms.errors import HomeRefused
 
 # Where the audit has the rows of a table of another name, or only some of them.
@@ -41,7 +41,6 @@ def from_backup(folder: Path, path: Path) -> None:
             )
     with _making(path, folder, "backup_unreadable") as connection:
         for table in TABLES:
-            connection.execute(sql(f"create_{table}"))
             connection.execute(
                 f"INSERT INTO {table} BY NAME SELECT * FROM read_parquet($file)",  # noqa: S608
                 {"file": str(folder / f"{table}.parquet")},
@@ -56,17 +55,20 @@ def from_audit(audit: Path, path: Path) -> None:
     """
     with _making(path, audit, "audit_incomplete") as connection:
         quoted = str(audit).replace("'", "''")
-        connection.execute("COMMIT")  # nothing can be attached in a transaction
         connection.execute(f"ATTACH '{quoted}' AS published (READ_ONLY)")
-        connection.execute("BEGIN TRANSACTION")
         for table in TABLES:
-            connection.execute(sql(f"create_{table}"))
-            made = connection.sql(f"SELECT * FROM {table} LIMIT 0")  # noqa: S608
-            columns = ", ".join(made.columns)
             source = _IN_AUDIT.get(table, f"published.{table}")
+            there = _columns(connection, source)
+            columns = [name for name in _columns(connection, table) if name in there]
             connection.execute(
-                f"INSERT INTO {table} BY NAME SELECT {columns} FROM {source}"  # noqa: S608
+                f"INSERT INTO {table} BY NAME "  # noqa: S608
+                f"SELECT {', '.join(columns)} FROM {source}"
             )
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, source: str) -> list[str]:
+    """Return the columns of a table: one that came later may be missing in a source."""
+    return connection.sql(f"SELECT * FROM {source} LIMIT 0").columns  # noqa: S608
 
 
 @contextmanager
@@ -77,6 +79,8 @@ def _making(path: Path, source: Path, code: str) -> Iterator[duckdb.DuckDBPyConn
     try:
         path.chmod(0o600)
         connection.execute("BEGIN TRANSACTION")
+        for name in (*(f"create_{table}" for table in TABLES), *ADDITIONS):
+            connection.execute(sql(name))
         yield connection
         for view in VIEWS:
             connection.execute(sql(f"create_{view}"))

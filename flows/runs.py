@@ -42,7 +42,7 @@ from transforms.books import (
     LedgerCounts,
     balance,
 )
-from transforms.definition import Badge, Definition
+from transforms.definition import Definition
 from transforms.errors import Fault, NotRecorded, Refused, RetrobadgeError, Unbalanced
 
 log = logging.getLogger(__name__)
@@ -418,6 +418,7 @@ def _begin(run: Run, kind: str, now: datetime) -> None:
                 "definition_text": definition.text if definition else None,
                 "definition_digest": definition.digest if definition else None,
                 "target": run.settings.target,
+                "requests_per_minute": run.settings.capillary_requests_per_minute,
                 "versions": orjson.dumps(
                     {**versions, "python": platform.python_version()}
                 ).decode(),

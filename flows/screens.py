@@ -238,6 +238,13 @@ def show_report(report: Report, *, as_json: bool) -> None:
         return
     show_books(report)
     out = sys.stdout.write
+    out(
+        f"{report.counts['earn_calls']:,} earnBulk calls for "
+        f"{report.counts['requests']:,} requests, {report.counts['calls']:,} calls in "
+        "all\n"
+    )
+    if report.waiting:
+        out(f"{report.waiting:,} awards of earlier runs wait\n")
     for fault in report.errors:
         out(f"look: {printable(fault)}\n")
     if report.stopped_by:
@@ -250,25 +257,25 @@ def show_books(report: Report) -> None:
     """Print the books as a balance: what came in, and where it is."""
     c = report.counts
     rows = [
-        ["rows read", c["rows_read"], ""],
-        ["  accepted", "", c["rows_accepted"]],
-        ["  rejected", "", c["rows_rejected"]],
-        ["  duplicate", "", c["rows_duplicate"]],
+        ["rows read", c["rows_read"], None],
+        ["  accepted", None, c["rows_accepted"]],
+        ["  rejected", None, c["rows_rejected"]],
+        ["  duplicate", None, c["rows_duplicate"]],
         [
             "  anonymous, unmapped, excluded",
-            "",
+            None,
             c["rows_anonymous"] + c["rows_unmapped"] + c["rows_excluded"],
         ],
-        ["qualifications", c["awards_qualified"], ""],
-        ["  in the ledger before", "", c["awards_in_ledger"]],
-        ["  planned now", "", c["awards_planned"]],
+        ["qualifications", c["awards_qualified"], None],
+        ["  in the ledger before", None, c["awards_in_ledger"]],
+        ["  planned now", None, c["awards_planned"]],
         [
             "  held, held back, out of window or not asked for",
-            "",
+            None,
             c["awards_qualified"] - c["awards_in_ledger"] - c["awards_planned"],
         ],
-        ["awards planned or held now", c["awards_planned"] + c["awards_held"], ""],
-        *([f"  {s}", "", n] for s, n in _ordered(report.statuses)),
+        ["awards planned or held now", c["awards_planned"] + c["awards_held"], None],
+        *([f"  {s}", None, n] for s, n in _ordered(report.statuses)),
     ]
     verdict = "balanced" if report.is_balanced else "NOT BALANCED"
     show_table(
@@ -276,12 +283,6 @@ def show_books(report: Report) -> None:
         ["", "in", "out"],
         rows,
     )
-    sys.stdout.write(
-        f"{c['earn_calls']:,} earnBulk calls for {c['requests']:,} requests, "
-        f"{c['calls']:,} calls in all\n"
-    )
-    if report.waiting:
-        sys.stdout.write(f"{report.waiting:,} awards of earlier runs wait\n")
 
 
 def _ordered(statuses: Mapping[str, int]) -> list[tuple[str, int]]:

@@ -318,7 +318,12 @@ class Settling:
         await self._believe(tracked, refused)
         if not tracked.awards:
             return []
-        proved = [c for c in absent if c in tracked.awards]
+        return await self._proved_absent(
+            tracked, [c for c in absent if c in tracked.awards]
+        )
+
+    async def _proved_absent(self, tracked: Tracked, proved: list[int]) -> list[Step]:
+        """Send those proved absent again, under a new id if the old one is burnt."""
         if tracked.is_foreign:
             return await self.give_up(tracked, "its id was used by somebody else")
         if not proved:

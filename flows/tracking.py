@@ -30,7 +30,7 @@ class OpenAward:
     status: AwardStatus
 
 
-@dataclass
+@dataclass(eq=False)
 class Family:
     """A request and those that took over from it; it is over when all of them are."""
 

@@ -14,7 +14,7 @@ import orjson
 import polars as pl
 
 from flows.file_bytes import utf8_blocks
-from transforms.activity import LINE, LINE_FAULT, ROW_NUMBER
+from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition import Source
 from transforms.definition_places import near
 from transforms.errors import Fault, FilesRefused
@@ -22,6 +22,7 @@ from transforms.errors import Fault, FilesRefused
 _PARQUET_ROWS = 250_000
 _JSON_ROWS = 100_000
 _WHOLE_IN_A_FLOAT = 2.0**63
+_TOLERANCE = 1e-6
 
 
 def theirs_of(source: Source) -> dict[str, str]:
@@ -195,16 +196,22 @@ def _as_text(value: Any, ours: str, source: Source) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        if ours == "amount":
-            exact = value * 10**source.amount_decimals
-            if abs(exact - round(exact)) <= 1e-6:
-                value_text = f"{round(exact) / 10**source.amount_decimals:.{source.amount_decimals}f}"
-                return value_text.replace(".", source.format.decimal)
-        elif value.is_integer() and abs(value) < _WHOLE_IN_A_FLOAT:
-            return str(int(value))
-        return repr(value).replace(".", source.format.decimal)
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if ours == "amount":
+        text = _amount_text(value, source.amount_decimals)
+    else:
+        is_whole = value.is_integer() and abs(value) < _WHOLE_IN_A_FLOAT
+        text = str(int(value)) if is_whole else repr(value)
+    return text.replace(".", source.format.decimal)
+
+
+def _amount_text(value: float, decimals: int) -> str:
+    """Return a float as an amount when it is within a millionth of a minor unit."""
+    exact = value * 10**decimals
+    if abs(exact) < _WHOLE_IN_A_FLOAT and abs(exact - round(exact)) <= _TOLERANCE:
+        return f"{round(exact) / 10**decimals:.{decimals}f}"
+    return repr(value)
 
 
 def _json_frame(rows: list[tuple[Any, ...]], wanted: dict[str, str]) -> pl.DataFrame:

@@ -28,7 +28,7 @@ def definition_text(
     *, head: str = HEAD, activity: str = ACTIVITY, badges: str = BADGE, rest: str = ""
 ) -> str:
     """Return the text of a valid definition; each part can be replaced."""
-    return "\n".join((head, activity, badges, rest))
+    return f"{head}\n{activity}\n{badges}\n{rest}"
 
 
 def badge_text(rule: str, *, name: str = "regular", more: str = "") -> str:

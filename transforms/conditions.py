@@ -103,7 +103,7 @@ def _refuse(code: str, message: str) -> NoReturn:
     raise _RefusedError(code, message)
 
 
-def _parsed(text: str) -> exp.Expression:
+def _parsed(text: str) -> exp.Expr:
     """Return the tree of one condition; long and deep ones are refused unparsed."""
     if len(text) > _MAX_LENGTH:
         _refuse("too_long", f"a condition has {_MAX_LENGTH} characters at most")
@@ -145,7 +145,7 @@ class _Translation:
         self.columns = columns
         self.amount_decimals = amount_decimals
 
-    def part(self, node: exp.Expression, *, depth: int) -> _Part:
+    def part(self, node: exp.Expr, *, depth: int) -> _Part:
         """Return a node as an expression."""
         if depth > 4 * _MAX_NESTING:
             _refuse("too_deep", f"is nested more than {_MAX_NESTING} deep")
@@ -162,31 +162,29 @@ class _Translation:
             return _Part(~part.expr, Kind.TRUTH)
         return part
 
-    def of_kind(self, node: exp.Expression, kind: Kind, depth: int) -> pl.Expr:
+    def of_kind(self, node: exp.Expr, kind: Kind, depth: int) -> pl.Expr:
         """Return a node that must give one kind of value."""
         part = self.part(node, depth=depth)
         return _as_kind(part, kind, node)
 
-    def is_whole(self, node: exp.Expression) -> bool:
+    def is_whole(self, node: exp.Expr) -> bool:
         """Return whether a node is a column of whole numbers, beyond 2^53 too."""
         dtype = self.columns.get(node.name) if isinstance(node, exp.Column) else None
         return dtype is not None and dtype.is_integer() and node.name != "amount"
 
-    def alike(
-        self, nodes: list[exp.Expression], depth: int
-    ) -> tuple[list[pl.Expr], Kind]:
+    def alike(self, nodes: list[exp.Expr], depth: int) -> tuple[list[pl.Expr], Kind]:
         """Return nodes that must give the same kind, literals read as that kind."""
         parts = [self.part(node, depth=depth) for node in nodes]
         kinds = [p.kind for p in parts if p.kind is not Kind.NOTHING]
         firm = [p.kind for p in parts if p.literal is None and p.kind in kinds]
-        kind = (firm or kinds or [Kind.NOTHING])[0]
+        kind = next(iter([*firm, *kinds]), Kind.NOTHING)
         exprs = [
             _as_kind(part, kind, node) for part, node in zip(parts, nodes, strict=True)
         ]
         return exprs, kind
 
 
-def _as_kind(part: _Part, kind: Kind, node: exp.Expression) -> pl.Expr:
+def _as_kind(part: _Part, kind: Kind, node: exp.Expr) -> pl.Expr:
     if part.kind is kind:
         return part.expr
     if part.kind is Kind.NOTHING or kind is Kind.NOTHING:
@@ -219,7 +217,7 @@ def _instant(text: str) -> datetime:
 
 # What a node of each type holds and is translated; anything else it may hold, such as
 # the ESCAPE of a LIKE or the sub-select of an IN, is refused.
-_ARGUMENTS: dict[type[exp.Expression], frozenset[str]] = {
+_ARGUMENTS: dict[type[exp.Expr], frozenset[str]] = {
     exp.Column: frozenset({"this"}),
     exp.In: frozenset({"this", "expressions", "negate"}),
     exp.Between: frozenset({"this", "low", "high", "negate"}),
@@ -237,7 +235,7 @@ _COMMON_ARGUMENTS = frozenset({"this", "expression"})
 _HARMLESS = frozenset({"safe", "typed", "coalesce"})
 
 
-def _unread_arguments(node: exp.Expression) -> str:
+def _unread_arguments(node: exp.Expr) -> str:
     allowed = _ARGUMENTS.get(type(node), _COMMON_ARGUMENTS) | _HARMLESS
     given = [
         key
@@ -326,10 +324,10 @@ def _balanced(
     return sides[0]
 
 
-def _chain(node: exp.Binary) -> list[exp.Expression]:
+def _chain(node: exp.Binary) -> list[exp.Expr]:
     """Return the members of `a AND b AND c`, which is a tree that leans to the left."""
-    members: list[exp.Expression] = []
-    left: exp.Expression = node
+    members: list[exp.Expr] = []
+    left: Any = node
     while isinstance(left, exp.Binary) and type(left) is type(node):
         members.append(left.expression)
         left = left.this
@@ -370,7 +368,7 @@ def _in(to: _Translation, node: exp.In, depth: int) -> _Part:
     return _Part(pl.any_horizontal(equal), Kind.TRUTH)
 
 
-def _constant(node: exp.Expression, kind: Kind) -> object:
+def _constant(node: exp.Expr, kind: Kind) -> object:
     """Return the value of a literal that was checked to be of this kind."""
     text = str(node.this)
     match kind:
@@ -547,7 +545,7 @@ def _extract(to: _Translation, node: exp.Extract, depth: int) -> _Part:
     return _Part(_DAY_PARTS[what](day).cast(pl.Int64), Kind.NUMBER)
 
 
-_CASTS: dict[exp.DataType.Type, tuple[Kind, pl.DataType]] = {
+_CASTS: dict[Any, tuple[Kind, pl.DataType]] = {
     exp.DataType.Type.INT: (Kind.NUMBER, pl.Int64()),
     exp.DataType.Type.BIGINT: (Kind.NUMBER, pl.Int64()),
     exp.DataType.Type.DOUBLE: (Kind.NUMBER, pl.Float64()),
@@ -581,7 +579,7 @@ def _cast(to: _Translation, node: exp.Cast, depth: int) -> _Part:
     return _Part(part.expr.cast(dtype, strict=False), kind)
 
 
-_NODES: dict[type[exp.Expression], _Translate] = {
+_NODES: dict[type[exp.Expr], _Translate] = {
     exp.Column: _column,
     exp.Literal: _literal,
     exp.Boolean: _boolean,

@@ -222,18 +222,19 @@ _NOT_BUILT_TABLES = {
 }
 _HEAD_KEYS = ("name", "description", "owner", "ticket", "timezone")
 _TABLES = ("activity", "badges", "defaults", "quality", "guards", "held")
+_MODELS: dict[str, type[Strict]] = {
+    "sources": Source,
+    "format": CsvFormat,
+    "badges": Badge,
+    "rule": Rule,
+    "rules": Rule,
+    "quality": Quality,
+    "guards": Guards,
+    "held": Held,
+}
 _FIELDS = {
     table: tuple(field for field in model.model_fields if field != "name")
-    for table, model in {
-        "sources": Source,
-        "format": CsvFormat,
-        "badges": Badge,
-        "rule": Rule,
-        "rules": Rule,
-        "quality": Quality,
-        "guards": Guards,
-        "held": Held,
-    }.items()
+    for table, model in _MODELS.items()
 }
 
 

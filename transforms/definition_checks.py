@@ -111,9 +111,26 @@ def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) 
     if _OBJECT_ID.fullmatch(badge.badge_meta_id) is None:
         message = f"'{badge.badge_meta_id}' must be 24 hex digits (see `badges`)"
         faulty("wrong_value", message, (*at, "badge_meta_id"))
-    if not badge.reference_id.strip():
+    if not badge.reference_id.strip() or not badge.reference_id.isprintable():
         message = "must be the reference id of the badge's claim"
         faulty("wrong_value", message, (*at, "reference_id"))
+    if not badge.series.isprintable():
+        faulty("wrong_value", "must be plain text: it is part of ids", (*at, "series"))
+    _check_badge_bounds(badge, at, faulty)
+    if not all(1 <= number <= _MAX_CUSTOMER_ID for number in badge.canary_customer_ids):
+        message = "customer ids are whole numbers from 1 to 2^63-1"
+        faulty("out_of_range", message, (*at, "canary_customer_ids"))
+    if badge.before_window == "window_start":
+        message = "this version has no before_window = 'window_start' yet: remove it"
+        faulty("not_built", message, (*at, "before_window"))
+    if badge.repeat and badge.rule.kind in {"all_of", "any_of"}:
+        message = f"repeat does not go with {badge.rule.kind}"
+        faulty("wrong_value", message, (*at, "repeat"))
+    _check_where(badge.where, definition.sources, (*at, "where"), faulty)
+    _check_rule(badge.rule, definition, (*at, "rule"), faulty)
+
+
+def _check_badge_bounds(badge: Badge, at: Key, faulty: Faulty) -> None:
     for first, last in (
         ("counted_from", "counted_until"),
         ("earned_from", "earned_until"),
@@ -128,17 +145,6 @@ def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) 
             faulty("wrong_value", message, (*at, "max_occurrences"))
         if badge.max_occurrences < 1:
             faulty("out_of_range", "must be 1 or more", (*at, "max_occurrences"))
-    if not all(1 <= number <= _MAX_CUSTOMER_ID for number in badge.canary_customer_ids):
-        message = "customer ids are whole numbers from 1 to 2^63-1"
-        faulty("out_of_range", message, (*at, "canary_customer_ids"))
-    if badge.before_window == "window_start":
-        message = "this version has no before_window = 'window_start' yet: remove it"
-        faulty("not_built", message, (*at, "before_window"))
-    if badge.repeat and badge.rule.kind in {"all_of", "any_of"}:
-        message = f"repeat does not go with {badge.rule.kind}"
-        faulty("wrong_value", message, (*at, "repeat"))
-    _check_where(badge.where, definition.sources, (*at, "where"), faulty)
-    _check_rule(badge.rule, definition, (*at, "rule"), faulty)
 
 
 def _check_rule(
@@ -149,24 +155,14 @@ def _check_rule(
     *,
     is_part: bool = False,
 ) -> None:
-    kind = _KINDS[rule.kind]
-    for key in _RULE_KEYS:
-        value = getattr(rule, key)
-        is_given = value is not None and value != ()
-        if key in kind.needs and not is_given:
-            message = f"'{key}' is missing: a rule of kind {rule.kind} needs it"
-            faulty("missing_key", message, (*at, key))
-        if is_given and key not in (*kind.needs, *kind.may):
-            message = f"a rule of kind {rule.kind} has no '{key}': remove it"
-            faulty("wrong_value", message, (*at, key))
+    _check_rule_keys(rule, at, faulty)
     if rule.within is not None and rule.per is not None:
         message = "within and per don't go together: keep one of them"
         faulty("wrong_value", message, (*at, "per"))
     sources = _sources_of(rule, definition, at, faulty)
     _check_at_least(rule, sources, at, faulty)
-    if rule.periods is not None and rule.periods < 2:
-        message = "a streak has 2 periods or more"
-        faulty("out_of_range", message, (*at, "periods"))
+    if rule.periods is not None and rule.periods < 1:
+        faulty("out_of_range", "must be 1 or more", (*at, "periods"))
     if rule.since is not None and rule.since != "first_activity":
         message = (
             "this version counts from 'first_activity' only: a customer column is not "
@@ -188,6 +184,20 @@ def _check_rule(
             _check_rule(part, definition, inner, faulty, is_part=True)
 
 
+def _check_rule_keys(rule: Rule, at: Key, faulty: Faulty) -> None:
+    """Report keys that the kind of rule lacks, and keys that it does not have."""
+    kind = _KINDS[rule.kind]
+    for key in _RULE_KEYS:
+        value = getattr(rule, key)
+        is_given = value is not None and value != ()
+        if key in kind.needs and not is_given:
+            message = f"'{key}' is missing: a rule of kind {rule.kind} needs it"
+            faulty("missing_key", message, (*at, key))
+        if is_given and key not in (*kind.needs, *kind.may):
+            message = f"a rule of kind {rule.kind} has no '{key}': remove it"
+            faulty("wrong_value", message, (*at, key))
+
+
 def _sources_of(
     rule: Rule, definition: Definition, at: Key, faulty: Faulty
 ) -> tuple[Source, ...]:
@@ -197,6 +207,7 @@ def _sources_of(
     names = [source.name for source in definition.sources]
     if rule.source not in names:
         message = f"'{rule.source}' is no source{near(rule.source, names)}"
+        at = (*at, "source")
         faulty("unknown_source", f"{message}: there is {', '.join(names)}", at)
     return tuple(s for s in definition.sources if s.name == rule.source)
 

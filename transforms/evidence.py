@@ -186,9 +186,9 @@ def found_earns(
     """Match earns and awards of one customer and badge, one to one.
 
     Earns whose id the ledger already has (`struck_out`) prove nothing new, nor does
-    an earn without id whose date an award at its end has (`dates_known`). Each left with
-    an award's own instant settles one award, lowest occurrence first. One that the
-    platform made before the award's first attempt is not ours.
+    an earn without id whose date an award at its end has (`dates_known`). Each one
+    left with an award's own instant settles one award, lowest occurrence first. One
+    that the platform made before the award's first attempt is not ours.
     """
     left = [
         earn

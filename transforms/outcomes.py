@@ -92,8 +92,8 @@ class Outcome:
 class Decision:
     """What an answer decides. `outcomes` has one entry per customer asked, or none.
 
-    `lists_strangers`: somebody earned who was not asked for. Whoever is missing may have
-    earned under another id (a merged customer), so that absence proves nothing.
+    `lists_strangers`: somebody earned who was not asked for. Whoever is missing may
+    have earned under another id (a merged customer): absence proves nothing then.
     """
 
     result: Result

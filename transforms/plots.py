@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 Spec = dict[str, Any]
 
-_WIDTH = 640
+_WIDTH = 760
 _INK, _QUIET, _GRID = "var(--ink)", "var(--quiet)", "var(--line)"
 _BAR, _LIMIT = "var(--bar)", "var(--bad)"
 # More rows of bars than these are a table's business.
 MOST_BADGES = 30
 _NAMED_BARS = 24
+# A month's name, and below it the year where it begins.
+_MONTH_NAME = (
+    "[timeFormat(datetime(2000, toNumber(slice(datum.label, 5)) - 1), '%b'), "
+    "slice(datum.label, 5) == '01' || datum.index == 0 ? slice(datum.label, 0, 4) : '']"
+)
 _SIZE = 11
 
 
@@ -45,8 +50,16 @@ def months_plot(by_month: pl.DataFrame) -> Spec | None:
         for badge in badges
         for month in months
     ]
+    is_named = len(months) <= _NAMED_BARS
     names = [month for month in months if _is_labelled(month, len(months))]
-    axis = {"title": None, "values": names, "labelAngle": 0, "ticks": False}
+    axis = {
+        "title": None,
+        "values": names,
+        "labelAngle": 0,
+        "ticks": False,
+        "labelExpr": _MONTH_NAME,
+    }
+    height = {"title": None, "tickCount": 2, "domain": False}
     bars = {
         "mark": {"type": "bar", "color": _BAR, "cornerRadiusEnd": 1},
         "encoding": {
@@ -54,7 +67,8 @@ def months_plot(by_month: pl.DataFrame) -> Spec | None:
             "y": {
                 "field": "awards",
                 "type": "quantitative",
-                "axis": {"title": None, "tickCount": 2, "domain": False},
+                # Where every bar has its number, an axis would say it twice.
+                "axis": None if is_named else height,
             },
         },
     }
@@ -67,12 +81,13 @@ def months_plot(by_month: pl.DataFrame) -> Spec | None:
         },
         "transform": [{"filter": "datum.awards > 0"}],
     }
-    layer = [bars, told] if len(months) <= _NAMED_BARS else [bars]
+    layer = [bars, told] if is_named else [bars]
     header = {
         "title": None,
         "labelAngle": 0,
         "labelAlign": "left",
         "labelOrient": "left",
+        "labelPadding": 10,
         "labelLimit": 150,
         "labelColor": _INK,
         "labelFontSize": _SIZE,
@@ -81,7 +96,7 @@ def months_plot(by_month: pl.DataFrame) -> Spec | None:
         {
             "data": {"values": rows},
             "facet": {"row": {"field": "badge", "type": "nominal", "header": header}},
-            "spec": {"width": _WIDTH - 130, "height": 44, "layer": layer},
+            "spec": {"width": _WIDTH - 150, "height": 40, "layer": layer},
             "resolve": {"scale": {"y": "independent"}},
             "spacing": 12,
         }

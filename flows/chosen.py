@@ -1,0 +1,72 @@
+"""Finds the awards that a command speaks of, and says who speaks.
+
+Belongs here: reading a run's awards from the ledger or the audit, and the selection
+files. Does not belong here: which of them are meant (`transforms.selection`), and what
+becomes of them (`flows.retrying`, `flows.undo`).
+
+The awards of a run are those that it planned, and those that it was the last to touch:
+so what a later `resume` settled, or a `revoke` that was killed had begun, is found
+under that run's name too.
+"""
+
+from __future__ import annotations
+
+import getpass
+from dataclasses import dataclass
+
+import polars as pl
+
+from flows.audit import answered
+from flows.home import Home
+from flows.planning import selected_customers, selected_ids
+from flows.runs import Job, Run
+from flows.tracking import ACTOR
+from transforms.selection import Wanted, run_named
+
+
+@dataclass(frozen=True)
+class RunAwards:
+    """A run that was asked for, and its awards as they stand now."""
+
+    run_id: str
+    awards: pl.DataFrame
+
+
+def in_ledger(run: Run, asked: str) -> RunAwards:
+    """Return the awards of the run that was asked for; `latest` is never this run."""
+    others = [
+        run_id
+        for run_id in run.ledger.read("run_ids")["run_id"]
+        if run_id != run.run_id
+    ]
+    run_id = run_named(others, asked)
+    return RunAwards(run_id, run.ledger.read("awards_of_run", run_id=run_id))
+
+
+def in_audit(home: Home, asked: str) -> RunAwards:
+    """Return the same as it was published last: for looking, without the ledger."""
+    run_id = run_named(answered(home.audit, "run_ids")["run_id"].to_list(), asked)
+    awards = answered(home.audit, "awards_of_run_in_audit", run_id=run_id)
+    return RunAwards(run_id, awards)
+
+
+def wanted(
+    job: Job, *, statuses: tuple[str, ...], codes: tuple[int, ...] = ()
+) -> Wanted:
+    """Return what a job selects, its selection files read."""
+    customers, awards = job.customers_file, job.awards_file
+    return Wanted(
+        statuses=statuses,
+        codes=codes,
+        badges=job.badges,
+        customer_ids=selected_customers(customers) if customers else None,
+        award_ids=frozenset(selected_ids(awards, "award_id")) if awards else None,
+    )
+
+
+def person() -> str:
+    """Return the name under which whoever runs this is logged in on this machine."""
+    try:
+        return getpass.getuser()
+    except (ImportError, KeyError, OSError):  # no such user: a container's number
+        return ACTOR
