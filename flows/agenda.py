@@ -100,6 +100,7 @@ class Queues:
     Their earns look alike when they are read back: while one of them is out, or not
     settled, an earn may be the other's. So each waits until those before it, and all
     that took over from them, are over; what an earlier run left open comes first.
+    `planned` is in the order of `in_turn`, or some would wait for each other.
     """
 
     def __init__(
@@ -135,3 +136,22 @@ class Queues:
     def freed(self, family: Family) -> list[Tracked]:
         """Return the requests that waited for a family that is over."""
         return self._parked.pop(family, [])
+
+
+def in_turn(planned: Sequence[Tracked]) -> list[Tracked]:
+    """Return requests in an order in which none is before one that it must come after.
+
+    Canaries come first, then the heads of the chains that requests were reserved in.
+    """
+    after = {t.request.request_id: t.request.after_request_id for t in planned}
+
+    depths: dict[str, int] = {}
+    for request_id in after:
+        chain = [request_id]
+        while (before := after.get(chain[-1])) in after and before not in depths:
+            chain.append(before)
+        for number, one in enumerate(reversed(chain), depths.get(before or "", -1) + 1):
+            depths[one] = number
+    return sorted(
+        planned, key=lambda one: (not one.is_canary, depths[one.request.request_id])
+    )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import polars as pl
@@ -151,7 +150,6 @@ def queried(path: Path, query: str) -> pl.DataFrame:
     connection = open_audit(path)
     try:
         answer: pl.DataFrame = connection.sql(query).pl()
-        return answer
     except duckdb.Error as error:
         raise Refused.of("query_refused", str(error).strip()) from error
     except AttributeError as error:  # a statement that has no answer
@@ -160,21 +158,19 @@ def queried(path: Path, query: str) -> pl.DataFrame:
         ) from error
     finally:
         connection.close()
-
-
-def answered(path: Path, name: str, **values: Any) -> pl.DataFrame:
-    """Return the answer of a query of `flows/sql` to the audit."""
-    connection = open_audit(path)
-    try:
-        answer: pl.DataFrame = connection.sql(sql(name), params=values or None).pl()
-        return answer
-    finally:
-        connection.close()
+    return answer
 
 
 def listed_runs(path: Path) -> pl.DataFrame:
     """Return the runs of a home, newest first."""
     return queried(path, sql("listed_runs"))
+
+
+def earned_ids(path: Path) -> pl.Series:
+    """Return the ids of all earns that the audit knows to be the ledger's own."""
+    if not path.exists():
+        return pl.Series("earned_badge_id", [], dtype=pl.String)
+    return queried(path, sql("earned_ids_in_audit"))["earned_badge_id"]
 
 
 def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:

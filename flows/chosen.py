@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from flows.audit import answered
+from flows.audit import asked as asked_of_audit
 from flows.home import Home
 from flows.planning import selected_customers, selected_ids
 from flows.runs import Job, Run
@@ -45,9 +45,10 @@ def in_ledger(run: Run, asked: str) -> RunAwards:
 
 def in_audit(home: Home, asked: str) -> RunAwards:
     """Return the same as it was published last: for looking, without the ledger."""
-    run_id = run_named(answered(home.audit, "run_ids")["run_id"].to_list(), asked)
-    awards = answered(home.audit, "awards_of_run_in_audit", run_id=run_id)
-    return RunAwards(run_id, awards)
+    run_ids = asked_of_audit(home.audit, "run_ids")["run_ids"]
+    run_id = run_named(run_ids["run_id"].to_list(), asked)
+    query = "awards_of_run_in_audit"
+    return RunAwards(run_id, asked_of_audit(home.audit, query, run_id=run_id)[query])
 
 
 def wanted(

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from flows.agenda import Agenda, Queues
+from flows.agenda import Agenda, Queues, in_turn
 from flows.canary import AfterCanary, Canaries
 from flows.capillary import Line, Platform, utc_now
 from flows.ledger import Entry
@@ -80,8 +80,9 @@ class Dispatch:
         for tracked in unsettled:
             due_at = self.settling.rest_until(tracked)
             self.agenda.add(Step(tracked, "read", due_at))
-        self._queues = Queues(planned, unsettled, self.doubly_awarded)
-        for tracked in self.canaries.first(planned, unsettled):
+        ordered = in_turn(planned)
+        self._queues = Queues(ordered, unsettled, self.doubly_awarded)
+        for tracked in self.canaries.first(ordered, unsettled):
             self._queue(tracked)
         if self.canaries.lacks_any:
             async with self.platform.line() as line:

@@ -23,8 +23,9 @@ from flows.activity_files import (
     read_definition,
     rejected_rows,
 )
-from flows.audit import known_awards
+from flows.audit import earned_ids, known_awards
 from flows.capillary import Platform, utc_now
+from flows.held_earns import held_earns
 from flows.home import Home
 from flows.pacing import Pace
 from flows.planning import (
@@ -188,6 +189,8 @@ def plan_for(
             return run.known_awards(badge_meta_id, series)
         return known_awards(work.home.audit, badge_meta_id, series)
 
+    ours = run.earned_ids() if run is not None else earned_ids(work.home.audit)
+
     def one_more(badge: str) -> None:
         work.screen.advance(len(done))
         done.append(badge)
@@ -198,10 +201,20 @@ def plan_for(
         facts,
         selection(work.job, definition, run.as_of if run else utc_now()),
         known_awards=known,
+        held=_not_ours(held_earns(definition), ours),
         target=work.settings.target,
         batch_size=work.settings.capillary_batch_size,
         requests_per_minute=work.settings.capillary_requests_per_minute,
         on_badge=one_more,
+    )
+
+
+def _not_ours(held: pl.DataFrame | None, ours: pl.Series) -> pl.DataFrame | None:
+    """Leave out listed earns that the ledger itself made: they cover nothing anew."""
+    if held is None:
+        return None
+    return held.filter(
+        ~pl.col("earned_badge_id").is_in(ours.implode()).fill_null(value=False)
     )
 
 
@@ -236,8 +249,8 @@ def refuse_or_confirm(work: Work, plan: Plan) -> None:
         raise NotBuilt.of(
             "approval_not_built",
             f"{plan.planned.height:,} awards want an approval (approve_above), and "
-            "this version has no `approve` and `apply` yet: look at `retrobadge plan`, then "
-            "raise the guard",
+            "this version has no `approve` and `apply` yet: look at `retrobadge plan`, "
+            "then raise the guard",
             column="guards.approve_above",
         )
     if plan.planned.is_empty() or work.job.is_confirmed or work.screen.confirm(plan):

@@ -19,7 +19,6 @@ import orjson
 import polars as pl
 
 from flows.audit import asked
-from flows.home import Home
 from flows.pages import page, plot, write_page
 from transforms.awards import PlanResult
 from transforms.call_times import call_rate, latency_bins, most_in_a_minute, quantiles
@@ -58,12 +57,12 @@ _VERDICTS = {
 }
 
 
-def write_run_page(home: Home, run_id: str, path: Path, now: datetime) -> None:
+def write_run_page(audit: Path, run_id: str, path: Path, now: datetime) -> None:
     """Write the report of one run; raises Refused for a run that is not in the audit.
 
     Takes the audit as it is published: statuses are those of now, not of the run's end.
     """
-    write_page(path, run_page(home.audit, run_id, now))
+    write_page(path, run_page(audit, run_id, now))
 
 
 def run_page(audit: Path, run_id: str, now: datetime) -> str:

@@ -31,6 +31,7 @@ from flows.journal import journal
 from flows.ledger import Ledger, open_ledger
 from flows.pacing import Pace
 from flows.planning import Plan
+from flows.run_page import write_run_page
 from flows.settings import Settings
 from transforms.awards import PlanResult
 from transforms.badges import BadgeFacts
@@ -100,6 +101,7 @@ class Report:
     stopped_badges: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[Fault] = ()
     told: Mapping[str, Any] = field(default_factory=dict)
+    page: Path | None = None
 
     @property
     def exit_status(self) -> int:
@@ -121,6 +123,7 @@ class Report:
             "balanced": self.is_balanced,
             "stopped_by": self.stopped_by,
             "stopped_badges": dict(self.stopped_badges),
+            "report": str(self.page) if self.page else None,
             **self.told,
         }
         if self.errors:
@@ -176,6 +179,10 @@ class Run:
         """Return what the ledger has of one badge and series."""
         values = {"badge_meta_id": badge_meta_id, "series": series}
         return self.ledger.read("known_awards", **values)
+
+    def earned_ids(self) -> pl.Series:
+        """Return the ids of all earns that the ledger knows to be its own."""
+        return self.ledger.read("earned_ids")["earned_badge_id"]
 
     def record_badges(self, facts: Mapping[str, BadgeFacts]) -> None:
         """Record the platform's badges as they were read."""
@@ -465,8 +472,20 @@ def _end(run: Run, sequence_before: int) -> None:
             "it and run again",
             file=str(run.home.audit),
         ) from error
+    _write_page(run)
     if not report.is_balanced and run.failure is None:
         raise Unbalanced(*report.errors)
+
+
+def _write_page(run: Run) -> None:
+    """Write the run's report for people; failing never fails the run."""
+    path = run.home.reports / f"{run.run_id}.html"
+    try:
+        write_run_page(run.home.audit, run.run_id, path, utc_now())
+    except Exception:  # whatever it is: the run itself came to its end
+        log.exception("the report could not be written: `retrobadge report` may")
+    else:
+        run.report.page = path
 
 
 def _file_row(plan: Plan, file: AcceptedFile) -> dict[str, Any]:

@@ -251,6 +251,8 @@ def show_report(report: Report, *, as_json: bool) -> None:
         out(f"stopped: {report.stopped_by}; run again to go on\n")
     for badge, reason in report.stopped_badges.items():
         out(f"badge {badge} stopped: {printable(reason)}\n")
+    if report.page is not None:
+        out(f"report {report.page}\n")
 
 
 def show_books(report: Report) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import orjson
 import pytest
-from factories_imports import BADGE, brand, visits
+from factories_imports import BADGE, DEFINITION, brand, visits
 
-from transforms.errors import HomeRefused, PlanRefused, PlatformRefused
+from transforms.errors import FilesRefused, HomeRefused, PlanRefused, PlatformRefused
 
 
 def test_files_become_badges_and_an_audit(tmp_path: Path) -> None:
@@ -187,3 +187,42 @@ def test_a_refused_command_prints_the_same_object_with_errors(tmp_path: Path) ->
     assert told["status"] == "refused"
     assert told["errors"][0]["file"].endswith("no.toml")
     assert told["earn_calls"] == 0
+
+
+HELD = """
+[held]
+files = ["held/*.csv"]
+columns = { badge_meta_id = "badge", customer_id = "who", earn_event_date = "at", \
+earned_badge_id = "id" }
+"""
+
+
+def test_what_customers_hold_already_is_not_issued_again(tmp_path: Path) -> None:
+    """The brand's own list covers an award: it is known, final and in no request."""
+    with brand(tmp_path) as shop:
+        shop.write(may=visits([1, 2]))
+        shop.define(DEFINITION + HELD)
+        (shop.folder / "held").mkdir()
+        row = f"{BADGE},2,2017-04-30T10:00:00,65980000aaaaaaaaaaaaaaaa"
+        (shop.folder / "held" / "list.csv").write_text(f"badge,who,at,id\n{row}\n")
+        report = shop.run()
+
+        assert [earn.customer_id for earn in shop.sandbox.earns(BADGE)] == [1]
+        assert report.as_json()["statuses"] == {"already_earned": 1, "issued": 1}
+        held = shop.ask("SELECT proof, request_id FROM audit WHERE customer_id = 2")
+        assert held.rows() == [("held", None)]
+
+
+def test_a_held_row_that_cannot_be_read_stops_everything(tmp_path: Path) -> None:
+    """It may be the very badge that would be issued twice."""
+    with brand(tmp_path) as shop:
+        shop.write(may=visits([1]))
+        shop.define(DEFINITION + HELD)
+        (shop.folder / "held").mkdir()
+        (shop.folder / "held" / "list.csv").write_text(
+            f"badge,who,at,id\n{BADGE},1,soon,x\n"
+        )
+        with pytest.raises(FilesRefused, match=r"list\.csv:2: at"):
+            shop.run()
+
+        assert shop.sandbox.earns() == []

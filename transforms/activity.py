@@ -159,16 +159,27 @@ def repeated(hashes: pl.Series) -> pl.Series:
 
 
 class FileCounts(Protocol):
-    """What is counted of one accepted file.
+    """What is counted of one accepted file."""
 
-    `reasons` says how often each reason stands in its rejected rows.
-    """
+    @property
+    def path(self) -> str:
+        """The file, as people know it."""
 
-    path: str
-    rows_read: int
-    rows_unmapped: int
-    rows_rejected: int
-    reasons: dict[str, int]
+    @property
+    def rows_read(self) -> int:
+        """All rows of the file."""
+
+    @property
+    def rows_unmapped(self) -> int:
+        """Rows of customers that nobody knows."""
+
+    @property
+    def rows_rejected(self) -> int:
+        """Rows with a fault, however many."""
+
+    @property
+    def reasons(self) -> Mapping[str, int]:
+        """How often each reason stands in the rejected rows."""
 
 
 def quality_faults(files: Sequence[FileCounts], quality: Quality) -> list[Fault]:

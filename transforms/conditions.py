@@ -17,6 +17,7 @@ that must carry its offset. Names of columns mind case.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -284,7 +285,9 @@ def _literal(to: _Translation, node: exp.Literal, depth: int) -> _Part:
     text = str(node.this)
     if re.fullmatch(r"[0-9]{1,18}", text):
         return _Part(pl.lit(int(text), dtype=pl.Int64), Kind.NUMBER)
-    if re.fullmatch(r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,3})?|[0-9]+\.", text):
+    if re.fullmatch(r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]{1,3})?|[0-9]+\.", text) and (
+        math.isfinite(float(text))
+    ):
         return _Part(pl.lit(float(text), dtype=pl.Float64), Kind.NUMBER)
     _refuse("wrong_value", f"'{text[:60]}' is no number that can be used here")
 
