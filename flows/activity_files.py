@@ -1,8 +1,8 @@
 """Finds activity files, accepts each once, and loads what was accepted.
 
 Belongs here: globs, fingerprints, the accepted Parquet files in the home. Does not
-belong here: what becomes of a row (`transforms.activity`), formats (`csv_rows`,
-`typed_rows`).
+belong here: writing an accepted file (`accepting`), what becomes of a row
+(`transforms.activity_rows`), formats (`csv_rows`, `typed_rows`).
 
 An accepted file is kept under its fingerprint, a digest of its content, of the settings
 of its source and of the version of the rules by which rows are accepted: the same file
@@ -12,37 +12,31 @@ is never read twice. It lies there as three files: `<fingerprint>.parquet`,
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import os
 import re
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
-from polars.io.plugins import register_io_source
 
+from flows.accepting import drafts_of, write_accepted
 from flows.csv_rows import csv_rows
 from flows.file_bytes import content_digest
 from flows.typed_rows import json_rows, parquet_rows
 from transforms.activity import (
     REJECTED_SCHEMA,
-    accepted_schema,
     amount_decimals,
-    repeated,
 )
-from transforms.activity_rows import SortedRows, sorted_rows
 from transforms.definition import Definition, Source, parse_definition
 from transforms.errors import DefinitionRefused, Fault, FilesRefused
 
 ACCEPT_SCHEME = "retrobadge/accept/1"
-_WORKERS = 2
 _CSV_ENDINGS = {".csv", ".tsv", ".txt", ".psv", ".dat"}
 _JSON_ENDINGS = {".ndjson", ".jsonl"}
 _PARQUET_ENDINGS = {".parquet", ".pq"}
@@ -50,12 +44,26 @@ _PARQUET_ENDINGS = {".parquet", ".pq"}
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFile:
-    """An activity file that a definition names. `path` is relative to its folder."""
+    """An activity file that a definition names. `path` is relative to its folder.
+
+    A file that is gone and whose accepted rows go on counting has the fingerprint under
+    which they are kept.
+    """
 
     source: str
     path: str
     location: Path
     file_order: int
+    kept_fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierFile:
+    """An activity file that an earlier run stood on, as the ledger knows it."""
+
+    source: str
+    path: str
+    fingerprint: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +71,8 @@ class AcceptedFile:
     """What became of the rows of one activity file, and where they are.
 
     rows_read = accepted + anonymous + unmapped + excluded + rejected + duplicate, each
-    counted at its own wall. `reasons` counts the lines of the rejected rows.
+    counted at its own wall. `reasons` counts the lines of the rejected rows; `content`
+    and `settings` are digests of the file and of how it was read.
     """
 
     source: str
@@ -71,6 +80,7 @@ class AcceptedFile:
     file_order: int
     fingerprint: str
     content: str
+    settings: str
     rows_read: int
     rows_accepted: int
     rows_anonymous: int
@@ -104,51 +114,104 @@ def read_definition(path: Path) -> Definition:
     return parse_definition(text, path=str(path))
 
 
-def find_files(definition: Definition) -> list[FoundFile]:
+def find_files(
+    definition: Definition, earlier: Iterable[EarlierFile] = ()
+) -> list[FoundFile]:
     """Return the activity files of a definition, oldest first.
 
     In order of sources, of their patterns, and of paths as people count (`file2`
     before `file10`); a file that several patterns of a source match counts once, at
     the first. Raises FilesRefused for a pattern that matches nothing.
+
+    `earlier` are the files that the run before this one stood on. One that a pattern
+    still asks for and that is gone is refused, or left out (`missing_files = "forget"`)
+    or stands in its place with its old fingerprint (`"keep"`).
     """
     folder = Path(definition.path).absolute().parent
     found: list[FoundFile] = []
     faults: list[Fault] = []
     for source in definition.sources:
+        gone = {e.path: e.fingerprint for e in earlier if e.source == source.name}
         seen: set[str] = set()
         for pattern in source.files:
-            matches = [p for p in _matches(folder, pattern) if p.is_file()]
-            if not matches:
-                message = f"source '{source.name}': '{pattern}' matches no file in "
-                faults.append(
-                    Fault(
-                        code="no_files",
-                        message=f"{message}{folder}: change files, or put files there",
-                        file=definition.path,
-                        column="activity.files",
+            paths = {_shown(p, folder): p for p in _matches(folder, pattern)}
+            absent = {
+                path: folder / path
+                for path in gone
+                if path not in paths and _is_asked_for(path, pattern, folder)
+            }
+            faults += _faults_of_pattern(definition, source, pattern, paths, absent)
+            places = paths | (absent if source.missing_files == "keep" else {})
+            for path in sorted(places, key=_natural):
+                real = os.path.realpath(places[path])
+                if real in seen:
+                    continue
+                seen.add(real)
+                found.append(
+                    FoundFile(
+                        source=source.name,
+                        path=path,
+                        location=places[path],
+                        file_order=len(found),
+                        kept_fingerprint=gone[path] if path in absent else None,
                     )
                 )
-            for match in sorted(matches, key=lambda p: _natural(_shown(p, folder))):
-                real = os.path.realpath(match)
-                if real not in seen:
-                    seen.add(real)
-                    found.append(
-                        FoundFile(
-                            source=source.name,
-                            path=_shown(match, folder),
-                            location=match,
-                            file_order=len(found),
-                        )
-                    )
     if faults:
         raise FilesRefused(*faults)
     return found
 
 
+def _faults_of_pattern(
+    definition: Definition,
+    source: Source,
+    pattern: str,
+    paths: Collection[str],
+    absent: Collection[str],
+) -> list[Fault]:
+    """Return what is wrong with what a pattern finds, and no longer finds."""
+    if absent and source.missing_files == "refuse":
+        return [
+            Fault(
+                code="file_gone",
+                message="the run before this one stood on it, and it is gone: put it "
+                "back, or set missing_files to keep or forget",
+                file=path,
+            )
+            for path in absent
+        ]
+    if paths or absent:
+        return []
+    return [
+        Fault(
+            code="no_files",
+            message=f"source '{source.name}': '{pattern}' matches no file: change "
+            "files, or put files there",
+            file=definition.path,
+            column="activity.files",
+        )
+    ]
+
+
+def _is_asked_for(path: str, pattern: str, folder: Path) -> bool:
+    """Return whether a pattern would match a path if there were such a file."""
+    names = Path(os.path.normpath(folder / path)).parts
+    return _fit(names, Path(os.path.normpath(folder / pattern)).parts)
+
+
+def _fit(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return any(_fit(names[at:], patterns[1:]) for at in range(len(names) + 1))
+    if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
+        return False
+    return _fit(names[1:], patterns[1:])
+
+
 def _matches(folder: Path, pattern: str) -> list[Path]:
     # Path.glob knows neither `..` nor absolute patterns.
     names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    return [folder / name for name in names]
+    return [path for path in (folder / name for name in names) if path.is_file()]
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -185,31 +248,63 @@ def accept_file(
     it was read.
     """
     source = next(s for s in definition.sources if s.name == found.source)
+    settings = _settings(source, definition.timezone, found.path)
+    if found.kept_fingerprint is not None:
+        return _kept_of_gone(found, settings, home_accepted)
     before = _state(found)
     try:
         content = content_digest(found.location)
     except OSError as error:
         raise _unreadable(found, error) from error
-    fingerprint = _fingerprint(content, source, definition.timezone, found.path)
+    fingerprint = _digest(ACCEPT_SCHEME, content, settings)
     kept = _kept(found, fingerprint, home_accepted)
     if kept is not None:
         return kept
     home_accepted.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _drafts(home_accepted, fingerprint) as drafts:
-        counts = _accept(found, source, definition.timezone, drafts)
+    with drafts_of(home_accepted, fingerprint) as drafts:
+        counts = write_accepted(
+            file_rows(found, source),
+            source,
+            drafts,
+            timezone=definition.timezone,
+            path=found.path,
+        )
         if _state(found) != before:
             raise FilesRefused.of(
                 "file_changed",
                 "changed while it was read: run again when it is complete",
                 file=found.path,
             )
-        record = {"content": content, **counts}
+        record = {"content": content, "settings": _digest(settings), **counts}
         drafts.record.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
         drafts.publish()
     fresh = _kept(found, fingerprint, home_accepted, is_read_now=True)
     if fresh is None:
         raise AssertionError("an accepted file is not where it was just put")
     return fresh
+
+
+def file_rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
+    """Return the rows of a file as they stand in it, and `ROW_NUMBER`, in chunks.
+
+    Raises FilesRefused for a file that can't be read as declared.
+    """
+    path = Path(found.path)
+    ending = path.suffix.lower()
+    if ending in {".gz", ".zst"}:
+        ending = Path(path.stem).suffix.lower()
+    if ending in _CSV_ENDINGS:
+        return csv_rows(found.location, source, shown=found.path)
+    if ending in _JSON_ENDINGS:
+        return json_rows(found.location, source, shown=found.path)
+    if path.suffix.lower() in _PARQUET_ENDINGS:
+        return parquet_rows(found.location, source, shown=found.path)
+    raise FilesRefused.of(
+        "unknown_format",
+        "the name says no format that can be read: rename it to end in .csv, .tsv, "
+        ".parquet, .ndjson or .jsonl (text also with .gz or .zst behind)",
+        file=found.path,
+    )
 
 
 def rejected_rows(files: Iterable[AcceptedFile]) -> pl.DataFrame:
@@ -285,16 +380,34 @@ def _unreadable(found: FoundFile, error: OSError) -> FilesRefused:
     return FilesRefused(fault)
 
 
-def _fingerprint(content: str, source: Source, timezone: str, path: str) -> str:
-    """Return a digest of all that the accepted rows depend on."""
+def _settings(source: Source, timezone: str, path: str) -> dict[str, Any]:
+    """Return what the accepted rows depend on besides the content of the file."""
     settings = source.model_dump(
         mode="json", exclude={"name", "files", "fresh_within", "missing_files"}
     )
     settings["timezone"] = source.timezone or timezone
     if "activity_id" not in source.columns:
         settings["path"] = path  # it is part of the ids
-    text = orjson.dumps([ACCEPT_SCHEME, content, settings], option=orjson.OPT_SORT_KEYS)
-    return hashlib.sha256(text).hexdigest()
+    return settings
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _kept_of_gone(found: FoundFile, settings: object, home: Path) -> AcceptedFile:
+    """Return the kept rows of a file that is gone, if they are still what is asked."""
+    fingerprint = str(found.kept_fingerprint)
+    kept = _kept(found, fingerprint, home)
+    if kept is None or kept.settings != _digest(settings):
+        why = "are no longer there" if kept is None else "were read with other settings"
+        raise FilesRefused.of(
+            "file_gone",
+            f"the file is gone, and its accepted rows {why}: put the file back, or set "
+            "missing_files to forget",
+            file=found.path,
+        )
+    return kept
 
 
 def _kept(
@@ -305,168 +418,16 @@ def _kept(
     record = home / f"{fingerprint}.json"
     if not (accepted.is_file() and rejected.is_file() and record.is_file()):
         return None
-    return AcceptedFile(
-        source=found.source,
-        path=found.path,
-        file_order=found.file_order,
-        fingerprint=fingerprint,
-        is_read_now=is_read_now,
-        accepted_path=accepted,
-        rejected_path=rejected,
-        **orjson.loads(record.read_bytes()),
-    )
-
-
-@dataclass(frozen=True)
-class _Drafts:
-    """The three files of an accepted file while they are written."""
-
-    home: Path
-    fingerprint: str
-
-    def draft(self, ending: str) -> Path:
-        return self.home / f".{self.fingerprint}.{os.getpid()}{ending}"
-
-    @property
-    def accepted(self) -> Path:
-        return self.draft(".parquet")
-
-    @property
-    def rejected(self) -> Path:
-        return self.draft(".rejected.parquet")
-
-    @property
-    def record(self) -> Path:
-        return self.draft(".json")
-
-    def publish(self) -> None:
-        """Give the files their names, the record last: it says that all are there."""
-        for ending in (".parquet", ".rejected.parquet", ".json"):
-            draft = self.draft(ending)
-            draft.chmod(0o600)
-            draft.replace(self.home / f"{self.fingerprint}{ending}")
-
-
-@contextmanager
-def _drafts(home: Path, fingerprint: str) -> Iterator[_Drafts]:
-    drafts = _Drafts(home, fingerprint)
     try:
-        yield drafts
-    finally:
-        for ending in (".parquet", ".rejected.parquet", ".json", ".again.parquet"):
-            drafts.draft(ending).unlink(missing_ok=True)
-
-
-def _accept(
-    found: FoundFile, source: Source, timezone: str, drafts: _Drafts
-) -> dict[str, object]:
-    """Write the accepted and the rejected rows of a file; return what was counted."""
-    counts: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    hashes: list[pl.Series] = []
-    is_named = "activity_id" in source.columns
-    rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
-
-    def decide(rows: pl.DataFrame) -> SortedRows:
-        return sorted_rows(rows, source, timezone=timezone, path=found.path)
-
-    def accepted(*_: object) -> Iterator[pl.DataFrame]:
-        for part in _ahead(decide, _rows(found, source)):
-            counts["rows_read"] += part.rows_read
-            counts["rows_anonymous"] += part.rows_anonymous
-            counts["rows_rejected"] += part.rows_rejected
-            counts["rows_accepted"] += part.accepted.height
-            if part.rejected.height:
-                rejected.write_table(part.rejected.to_arrow())
-                tally = part.rejected["reason"].value_counts()
-                reasons.update(dict(tally.iter_rows()))
-            if is_named:
-                hashes.append(part.accepted["activity_id"].hash())
-            yield part.accepted
-
-    _make(drafts.rejected)
-    with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
-        # Polars pulls the chunks and writes them with all its threads.
-        schema = accepted_schema(source)
-        _sink(register_io_source(accepted, schema=schema), drafts.accepted)
-    duplicates = _drop_duplicates(drafts, hashes)
-    return {
-        "rows_read": counts["rows_read"],
-        "rows_accepted": counts["rows_accepted"] - duplicates,
-        "rows_anonymous": counts["rows_anonymous"],
-        "rows_unmapped": 0,
-        "rows_excluded": 0,
-        "rows_rejected": counts["rows_rejected"],
-        "rows_duplicate": duplicates,
-        "reasons": dict(reasons),
-    }
-
-
-def _make(path: Path) -> None:
-    """Make an empty file that only its owner may read."""
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
-
-
-def _sink(rows: pl.LazyFrame, path: Path) -> None:
-    _make(path)
-    rows.sink_parquet(path, compression_level=1, maintain_order=True)
-
-
-def _rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
-    """Return the reader of a file, chosen by the ending of its name."""
-    path = Path(found.path)
-    ending = path.suffix.lower()
-    if ending in {".gz", ".zst"}:
-        ending = Path(path.stem).suffix.lower()
-    if ending in _CSV_ENDINGS:
-        return csv_rows(found.location, source, shown=found.path)
-    if ending in _JSON_ENDINGS:
-        return json_rows(found.location, source, shown=found.path)
-    if path.suffix.lower() in _PARQUET_ENDINGS:
-        return parquet_rows(found.location, source, shown=found.path)
-    raise FilesRefused.of(
-        "unknown_format",
-        "the name says no format that can be read: rename it to end in .csv, .tsv, "
-        ".parquet, .ndjson or .jsonl (text also with .gz or .zst behind)",
-        file=found.path,
-    )
-
-
-def _ahead(
-    decide: Callable[[pl.DataFrame], SortedRows], rows: Iterator[pl.DataFrame]
-) -> Iterator[SortedRows]:
-    """Decide on chunks beside the reading of the next ones; keep their order."""
-    waiting: deque[Future[SortedRows]] = deque()
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        for chunk in rows:
-            waiting.append(pool.submit(decide, chunk))
-            if len(waiting) > _WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _drop_duplicates(drafts: _Drafts, hashes: list[pl.Series]) -> int:
-    """Take out rows whose activity id an accepted row before them has; count them.
-
-    Ids are compared by hash first, eight bytes a row; only ids whose hash comes twice
-    are looked at as text.
-    """
-    if not hashes:
-        return 0
-    twice = repeated(pl.concat(hashes))
-    if twice.is_empty():
-        return 0
-    accepted = pl.scan_parquet(drafts.accepted, glob=False)
-    later = (
-        accepted.filter(pl.col("activity_id").hash().is_in(twice.implode()))
-        .select("activity_id", "row_number")
-        .filter(pl.col("row_number") > pl.col("row_number").min().over("activity_id"))
-        .collect()["row_number"]
-    )
-    if later.is_empty():
-        return 0
-    again = drafts.draft(".again.parquet")
-    _sink(accepted.filter(~pl.col("row_number").is_in(later.implode())), again)
-    again.replace(drafts.accepted)
-    return later.len()
+        return AcceptedFile(
+            source=found.source,
+            path=found.path,
+            file_order=found.file_order,
+            fingerprint=fingerprint,
+            is_read_now=is_read_now,
+            accepted_path=accepted,
+            rejected_path=rejected,
+            **orjson.loads(record.read_bytes()),
+        )
+    except (orjson.JSONDecodeError, TypeError):
+        return None  # written by another version: the file is read again

@@ -144,14 +144,13 @@ def in_turn(planned: Sequence[Tracked]) -> list[Tracked]:
     Canaries come first, then the heads of the chains that requests were reserved in.
     """
     after = {t.request.request_id: t.request.after_request_id for t in planned}
-
-    depths: dict[str, int] = {}
+    depths: dict[str | None, int] = {}
     for request_id in after:
         chain = [request_id]
-        while (before := after.get(chain[-1])) in after and before not in depths:
+        while (before := after[chain[-1]]) in after and before not in depths:
             chain.append(before)
-        for number, one in enumerate(reversed(chain), depths.get(before or "", -1) + 1):
-            depths[one] = number
+        first = depths.get(before, -1) + 1
+        depths.update((one, first + n) for n, one in enumerate(reversed(chain)))
     return sorted(
         planned, key=lambda one: (not one.is_canary, depths[one.request.request_id])
     )

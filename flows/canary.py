@@ -80,7 +80,7 @@ class Canaries:
         free = []
         for tracked in planned:
             badge = _badge(tracked)
-            if badge not in self._waiting and not self._is_shown(badge):
+            if badge not in self._waiting and not self.settling.is_shown(tracked):
                 self._waiting[badge] = _Waiting(sent=0)
             waiting = self._waiting.get(badge)
             if waiting is None:
@@ -92,10 +92,6 @@ class Canaries:
             else:
                 self._uncounted.append(tracked)
         return free
-
-    def _is_shown(self, badge_meta_id: str) -> bool:
-        verdict = self.settling.verdicts.get(badge_meta_id)
-        return verdict is not None and verdict.holds_at(utc_now())
 
     @property
     def lacks_any(self) -> bool:
@@ -146,7 +142,8 @@ class Canaries:
         if isinstance(seen, str):
             return AfterCanary(stops_because=seen)
         await self._store(seen)
-        del self._waiting[badge]
+        if self._waiting.pop(badge, None) is None:
+            return AfterCanary()  # an earlier run's canary has shown it meanwhile
         return AfterCanary(released=waiting.held, reopened=waiting.unproved)
 
     async def _look(

@@ -45,10 +45,15 @@ def in_ledger(run: Run, asked: str) -> RunAwards:
 
 def in_audit(home: Home, asked: str) -> RunAwards:
     """Return the same as it was published last: for looking, without the ledger."""
-    run_ids = asked_of_audit(home.audit, "run_ids")["run_ids"]
-    run_id = run_named(run_ids["run_id"].to_list(), asked)
+    run_id = run_asked_for(home, asked)
     query = "awards_of_run_in_audit"
     return RunAwards(run_id, asked_of_audit(home.audit, query, run_id=run_id)[query])
+
+
+def run_asked_for(home: Home, asked: str) -> str:
+    """Return the id of the run that was asked for, as it was published last."""
+    run_ids = asked_of_audit(home.audit, "run_ids")["run_ids"]
+    return run_named(run_ids["run_id"].to_list(), asked)
 
 
 def wanted(

@@ -12,10 +12,15 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from flows.cli_answers import explain
+from flows.cli_claim import badges, claim
+from flows.cli_plans import apply, approve, report
+from flows.cli_repair import recover, restore
+from flows.cli_undo import release, retry, revoke
 from flows.command import (
     AsJson,
     AsOf,
@@ -27,13 +32,11 @@ from flows.command import awaited as _awaited
 from flows.command import chosen_home as _home
 from flows.command import chosen_settings as _settings
 from flows.command import day as _day
+from flows.command import imported as _imported
 from flows.command import instant as _instant
 from flows.command import print_faults as _print_faults
 from flows.command import reported as _reported
 from transforms.errors import NotBuilt, RetrobadgeError
-
-if TYPE_CHECKING:
-    from flows.runs import Report
 
 T = TypeVar("T")
 
@@ -143,7 +146,7 @@ def plan(
     """Say what a run would do, and write it into a folder for review."""
     from flows import screens  # noqa: PLC0415
     from flows.pipeline import Work, plan_badges  # noqa: PLC0415
-    from flows.planning import plan_json  # noqa: PLC0415
+    from flows.plan_folder import plan_json  # noqa: PLC0415
 
     settings = _settings(needs_platform=True)
     job = _job(
@@ -189,7 +192,7 @@ def run(
         settings = _settings(needs_platform=True)
         with screens.Live(is_quiet=as_json) as live:
             work = Work(job, settings, _home(settings), live)
-            report = _awaited(_import(work))
+            report = _awaited(_imported(work))
     except RetrobadgeError as error:
         raise _reported(error, as_json=as_json) from None
     screens.show_report(report, as_json=as_json)
@@ -300,26 +303,6 @@ def _home_first(arguments: Sequence[str]) -> list[str]:
     return first + rest
 
 
-async def _import(work: Any) -> Report:
-    """Run the import as a flow run where a Prefect server is configured."""
-    from flows.pipeline import import_badges  # noqa: PLC0415
-
-    if not _has_prefect_server():
-        return await import_badges(work)
-    from flows.import_badges import import_here  # noqa: PLC0415
-
-    return await import_here(work)
-
-
-def _has_prefect_server() -> bool:
-    """Tell whether an API is configured, without paying for Prefect's import."""
-    if os.environ.get("PREFECT_API_URL"):
-        return True
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = home / "profiles.toml"
-    return profiles.exists() and "PREFECT_API_URL" in profiles.read_text("utf-8")
-
-
 def _job(
     definition: Path,
     earned_from: str | None,
@@ -350,6 +333,13 @@ def _job(
     return job
 
 
+for _command in (
+    *(approve, apply, report, explain, badges, claim),
+    *(retry, revoke, release, restore, recover),
+):
+    app.command()(_command)
+
+
 def _not_built(name: str, does: str) -> None:
     """Add a command that refuses, so that nobody waits for what is not there."""
 
@@ -367,18 +357,7 @@ def _not_built(name: str, does: str) -> None:
 
 for _name, _does in {
     "init": "Write a definition from a file's columns.",
-    "badges": "List the platform's badges.",
-    "approve": "Record the approval that a guard wants.",
-    "apply": "Carry out exactly one plan.",
     "reconcile": "Compare the audit with the platform.",
-    "retry": "Send again what can succeed now.",
-    "revoke": "Take back what was issued.",
-    "release": "Free revoked awards for planning again.",
-    "explain": "Say why, when, or how far from it.",
     "compare": "Compare two definitions over the same activity.",
-    "claim": "Claim the badges for Historical_Import.",
-    "report": "Write one HTML file with figures and plots.",
-    "restore": "Bring a ledger back from a backup.",
-    "recover": "Rebuild a ledger from the audit.",
 }.items():
     _not_built(_name, _does)

@@ -20,6 +20,8 @@ from transforms.errors import Fault, RetrobadgeError
 
 if TYPE_CHECKING:
     from flows.home import Home
+    from flows.pipeline import Work
+    from flows.runs import Report
     from flows.settings import Settings
 
 T = TypeVar("T")
@@ -63,6 +65,26 @@ def chosen_home(settings: Settings) -> Home:
     return open_home(settings.retrobadge_home)
 
 
+async def imported(work: Work) -> Report:
+    """Run an import, as a flow run where a Prefect server is configured."""
+    from flows.pipeline import import_badges  # noqa: PLC0415
+
+    if not _has_prefect_server():
+        return await import_badges(work)
+    from flows.import_badges import import_here  # noqa: PLC0415
+
+    return await import_here(work)
+
+
+def _has_prefect_server() -> bool:
+    """Tell whether an API is configured, without paying for Prefect's import."""
+    if os.environ.get("PREFECT_API_URL"):
+        return True
+    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
+    profiles = home / "profiles.toml"
+    return profiles.exists() and "PREFECT_API_URL" in profiles.read_text("utf-8")
+
+
 def day(text: str | None, option: str) -> date | None:
     """Return a local day as it was typed."""
     if text is None:
@@ -104,9 +126,9 @@ def reported(error: RetrobadgeError, *, as_json: bool) -> typer.Exit:
 
 
 def print_faults(faults: Sequence[Fault]) -> None:
-    """Print a line for each fault on stderr."""
-    for fault in faults:
-        sys.stderr.write(f"retrobadge: {printable(str(fault))}\n")
+    """Print a line for each fault on stderr; what is said of several things, once."""
+    for told in dict.fromkeys(map(str, faults)):
+        sys.stderr.write(f"retrobadge: {printable(told)}\n")
 
 
 def printable(text: str) -> str:

@@ -21,7 +21,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.file_bytes import utf8_blocks
+from flows.file_bytes import BLOCK, utf8_blocks
 from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition import Source
 from transforms.definition_places import near
@@ -32,7 +32,9 @@ _MAX_RECORD = 64 << 20
 _SLOW_ROWS = 50_000
 
 
-def csv_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataFrame]:
+def csv_rows(
+    path: Path, source: Source, *, shown: str, block: int = BLOCK
+) -> Iterator[pl.DataFrame]:
     """Yield chunks of rows: the mapped columns as text, and the reader's own three.
 
     `ROW_NUMBER` is the row as a spreadsheet shows it (the header is row 1, blank lines
@@ -40,7 +42,8 @@ def csv_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataFrame
     lines with too few or too many fields. Raises FilesRefused for what concerns the
     file and not a row.
     """
-    blocks = utf8_blocks(path, encoding=source.format.encoding, shown=shown)
+    encoding = source.format.encoding
+    blocks = utf8_blocks(path, encoding=encoding, shown=shown, block=block)
     yield from _Csv(source, shown).chunks(blocks)
 
 
@@ -68,14 +71,16 @@ class _Csv:
             if ended and rest and not rest.endswith(b"\n"):
                 rest += b"\n"
             cut = self._safe_cut(rest)
-            part, rest = rest[:cut], rest[cut:]
-            frame = self._fast(part) if part else None
-            if (part and frame is None) or len(rest) > _MAX_RECORD or (ended and rest):
-                remaining = _one_then([part + rest], blocks)
-                yield from self._slow(remaining)
-                return
-            if frame is not None:
+            if cut:
+                frame = self._fast(rest[:cut])
+                if frame is None:
+                    break
                 yield frame
+                rest = rest[cut:]
+            if len(rest) > _MAX_RECORD:
+                break
+        if rest:
+            yield from self._slow(_one_then([rest], blocks))
 
     # -- the header -------------------------------------------------------------
 
@@ -183,9 +188,8 @@ class _Csv:
             columns = self._with_line_breaks(marked, end.decode(), newlines)
             if columns is None:
                 return None
-        first, self.row = self.row, self.row + columns.height
-        self.line += newlines
-        numbers = pl.int_range(first, self.row, dtype=pl.Int64, eager=True)
+        last = self.row + columns.height
+        numbers = pl.int_range(self.row, last, dtype=pl.Int64, eager=True)
         is_whole = columns[str(len(self.names))] == _MARK
         frame = columns.select(
             pl.col(str(number)).alias(self.names[number]) for number in wanted
@@ -194,9 +198,14 @@ class _Csv:
             pl.lit(None, dtype=pl.String).alias(LINE_FAULT),
             pl.lit(None, dtype=pl.String).alias(LINE),
         )
-        if is_whole.all():
-            return frame
-        return self._with_broken(frame, marked, is_whole)
+        if not is_whole.all():
+            found = self._with_broken(frame, marked, end.decode(), is_whole)
+            if found is None:
+                return None
+            frame = found
+        self.row = last
+        self.line += newlines
+        return frame
 
     def _parsed(self, marked: bytes, wanted: Sequence[int]) -> pl.DataFrame | None:
         names = [str(number) for number in range(len(self.names) + 1)]
@@ -231,15 +240,21 @@ class _Csv:
         ).item()
         if columns.height + inside != newlines:
             return None
+        return self._unmarked(columns, end)
+
+    def _unmarked(self, columns: pl.DataFrame, end: str) -> pl.DataFrame:
+        """Take the marks out that got into quoted line breaks."""
+        mark = self.delimiter + _MARK + end
         return columns.with_columns(pl.all().str.replace_all(mark, end, literal=True))
 
     def _with_broken(
-        self, frame: pl.DataFrame, marked: bytes, is_whole: pl.Series
+        self, frame: pl.DataFrame, marked: bytes, end: str, is_whole: pl.Series
     ) -> pl.DataFrame | None:
         """Say which lines are too short or too long, and drop the blank ones."""
         columns = self._parsed(marked, range(len(self.names) + 1))
         if columns is None:
             return None
+        columns = self._unmarked(columns, end)
         count = len(self.names)
         broken = columns.with_row_index("@").filter(~is_whole)
         fields = pl.concat_list(pl.col(str(number)) for number in range(count + 1))
@@ -287,7 +302,8 @@ class _Csv:
             if record is None:
                 break
             number, self.row = self.row, self.row + 1
-            if not record or (len(record) < width and not "".join(record).strip()):
+            is_short = len(record) < width
+            if not record or (is_short and not self.delimiter.join(record).strip()):
                 continue
             fault = text = None
             if len(record) != width:
@@ -333,6 +349,8 @@ class _Csv:
         said = str(error)
         if "unexpected end" in said or "field limit" in said:
             what = f"a field opened with {self.quote} is not closed"
+        elif "new-line character" in said:
+            return "a carriage return inside a field that is not quoted: mend the line"
         else:
             what = f"a quoted field does not end where it should ({said})"
         return f"{what}: mend the line, or change format.quote or format.delimiter"

@@ -42,14 +42,13 @@ def utf8_blocks(
     is_utf8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
     decoder = codecs.getincrementaldecoder(encoding)()
     is_first = True
-    for raw in _decompressed(path, shown=shown, block=block):
+    for raw in _decompressed(path, shown=shown, block=max(block, len(_BOM))):
         if is_utf8 and raw.isascii() and not decoder.getstate()[0]:
             text = raw
         else:
             text = _encoded(decoder, raw, encoding, shown, lines)
-            if is_utf8 and not is_first:
-                text = raw  # the same bytes, now known to be well
-        if is_first:
+            text = raw if is_utf8 else text  # the same bytes, now known to be well
+        if is_first and text:
             text = text.removeprefix(_BOM)
             is_first = False
         if b"\0" in text:
@@ -96,7 +95,11 @@ def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:
         with _opened(path) as file:
             while data := file.read(block):
                 yield data
-    except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
+    except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
+        if getattr(error, "errno", None) is not None:  # the disk's own, not the file's
+            raise FilesRefused.of(
+                "unreadable", f"can't be read ({error})", file=shown
+            ) from error
         raise FilesRefused.of(
             "broken_compression",
             f"the compressed file is cut off or damaged ({error}): export it again",

@@ -1,57 +1,45 @@
-"""The flow `import-badges`: the pipeline as a Prefect flow run.
+"""The flow `import-badges`: the pipeline as a Prefect flow run, nightly or on demand.
 
-Needs a Prefect server and the settings in the worker's environment; no secret is ever
-a parameter. Retries are off: they live in dispatch, where it is known whether an
-attempt did something.
+Needs a Prefect server, and the settings in the environment of the worker (or in `.env`
+of the project there); no secret is ever a parameter.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Any
+from datetime import date
+from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
-from pydantic import BaseModel, ConfigDict, Field
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.settings import PREFECT_API_URL
+from pydantic import Field
 
-from flows.home import open_home
+from flows.flow_approval import with_approval
+from flows.flow_runs import (
+    FirstDay,
+    Imported,
+    Outcome,
+    asked_job,
+    carried_out,
+    run_name,
+    subject_of,
+)
 from flows.pipeline import Work
 from flows.pipeline import import_badges as run_pipeline
-from flows.runs import Job, Report
-from flows.settings import PROJECT, settings
-from transforms.errors import LooksWrong, StoppedPartWay
+from flows.runs import Report
+from transforms.errors import SettingsRefused
 
 
-class ImportParameters(BaseModel):
+class ImportParameters(Imported):
     """What one import is asked for; days are local to the definition."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    definition: Annotated[str, Field(min_length=1, description="The TOML file.")]
-    earned_from: date | None = Field(None, description="Earned on this day or later.")
-    earned_until: date | None = Field(None, description="Earned before this day.")
-    badges: list[str] = Field([], max_length=1000, description="Only these badges.")
-    customers_file: str | None = Field(None, description="Header: customer_id.")
-    awards_file: str | None = Field(None, description="Header: award_id.")
-    as_of: datetime | None = Field(None, description="The instant taken for now.")
-    stop_at: datetime | None = Field(None, description="Send nothing after this.")
-    wait_seconds: float = Field(
-        86_400, ge=0, le=604_800, description="Wait so long for another run to end."
+    earned_from: date | None = Field(
+        None, ge=FirstDay, description="Awards earned on this day or later."
     )
-
-
-def run_name() -> str:
-    """Return a name that says what is imported, and for which days."""
-    from prefect.runtime import flow_run  # noqa: PLC0415
-
-    asked = flow_run.parameters["parameters"]
-    get = asked.get if isinstance(asked, dict) else lambda name: getattr(asked, name)
-    name = Path(str(get("definition"))).stem
-    bounds = [str(day) for day in (get("earned_from"), get("earned_until")) if day]
-    return " ".join([name, *([" to ".join(bounds)] if bounds else [])])
+    earned_until: date | None = Field(
+        None, ge=FirstDay, description="Awards earned before this day."
+    )
 
 
 @flow(
@@ -61,68 +49,53 @@ def run_name() -> str:
     persist_result=False,
     validate_parameters=True,
 )
-async def import_badges(parameters: ImportParameters) -> dict[str, Any]:
+async def import_badges(parameters: ImportParameters) -> State[Any]:
     """Import the badges of one definition; fail when the books do not balance."""
-    work = _work(_job(parameters))
-    report = await run_pipeline(work)
-    _fail_unless_recorded(report)
-    return report.as_json()
+    subject = subject_of(parameters.definition)
+    return await carried_out(subject, asked_job(parameters), with_approval)
 
 
 async def import_here(work: Work) -> Report:
-    """Run an import of the command line as a flow run of the configured server."""
-    work.steps = as_tasks
+    """Run an import of the command line as a flow run of the configured server.
 
-    @flow(name="import-badges", retries=0, persist_result=False)
-    async def import_once() -> Report:
-        return await run_pipeline(work)
-
-    return await import_once()
-
-
-async def as_tasks(name: str, function: Callable[..., Any], *values: Any) -> Any:
-    """Run a step as a task, which knows nothing but its name.
-
-    What a step works with is closed over: Prefect neither hashes nor stores it.
+    The report comes back, and errors are raised as they were, for the command's exit
+    status follows from them. Raises SettingsRefused where no server answers.
     """
+    await _refuse_without_server()
+    outcome = Outcome()
+    job = work.job
+    # For people to see what was asked for; the work is asked for by `job`.
+    asked = {
+        "definition": str(job.definition),
+        "earned_from": job.earned_from,
+        "earned_until": job.earned_until,
+        "badges": list(job.badges),
+        "customers_file": str(job.customers_file) if job.customers_file else None,
+        "awards_file": str(job.awards_file) if job.awards_file else None,
+        "as_of": job.as_of,
+        "stop_at": job.stop_at,
+    }
 
-    @task(name=name, retries=0, cache_policy=NO_CACHE, persist_result=False)
-    async def step() -> Any:
-        result = function(*values)
-        return await result if hasattr(result, "__await__") else result
+    @flow(name="import-badges", flow_run_name=run_name, retries=0, persist_result=False)
+    async def import_once(parameters: dict[str, Any]) -> State[Any]:
+        subject = subject_of(parameters["definition"])
+        return await carried_out(subject, job, run_pipeline, work=work, outcome=outcome)
 
-    return await step()
+    await import_once(asked, return_state=True)
+    if outcome.error is not None:
+        raise outcome.error
+    if outcome.report is None:
+        raise AssertionError("the flow run ended before its work began")
+    return outcome.report
 
 
-def _job(parameters: ImportParameters) -> Job:
-    asked = parameters
-    return Job(
-        definition=PROJECT / asked.definition,
-        earned_from=asked.earned_from,
-        earned_until=asked.earned_until,
-        badges=tuple(asked.badges),
-        customers_file=Path(asked.customers_file) if asked.customers_file else None,
-        awards_file=Path(asked.awards_file) if asked.awards_file else None,
-        as_of=asked.as_of,
-        stop_at=asked.stop_at,
-        is_confirmed=True,
-        trigger="deployment",
-        wait_seconds=asked.wait_seconds,
+async def _refuse_without_server() -> None:
+    async with get_client() as client:
+        if await client.api_healthcheck() is None:
+            return
+    raise SettingsRefused.of(
+        "no_prefect_server",
+        f"no Prefect server answers at {PREFECT_API_URL.value()}: start it, or unset "
+        "PREFECT_API_URL to run without one",
+        column="PREFECT_API_URL",
     )
-
-
-def _work(job: Job) -> Work:
-    os.umask(0o077)
-    chosen = settings(os.environ, env_file=PROJECT / ".env")
-    return Work(job, chosen, open_home(chosen.retrobadge_home), steps=as_tasks)
-
-
-def _fail_unless_recorded(report: Report) -> None:
-    """Fail the flow run in one line where a person must look, or it must run again."""
-    if report.exit_status == LooksWrong.exit_status:
-        raise LooksWrong(*report.errors)
-    if report.exit_status == StoppedPartWay.exit_status:
-        raise StoppedPartWay.of(
-            "stopped",
-            f"run {report.run_id} stopped: {report.stopped_by or 'see audit'}",
-        )

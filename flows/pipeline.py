@@ -23,18 +23,19 @@ from flows.activity_files import (
     read_definition,
     rejected_rows,
 )
+from flows.approving import refuse_moved, refuse_unapproved
 from flows.audit import earned_ids, known_awards
 from flows.capillary import Platform, utc_now
 from flows.held_earns import held_earns
 from flows.home import Home
 from flows.pacing import Pace
+from flows.plan_folder import SavedPlan, new_folder, write_plan
 from flows.planning import (
     Plan,
     Selection,
     made_plan,
     selected_customers,
     selected_ids,
-    write_plan,
 )
 from flows.preflight import read_badges
 from flows.runs import Job, Report, Run, Screen, open_run
@@ -43,7 +44,7 @@ from flows.settings import Settings
 from transforms.activity import quality_faults
 from transforms.badges import BadgeFacts
 from transforms.definition import Definition
-from transforms.errors import Fault, FilesRefused, NotBuilt, PlanRefused
+from transforms.errors import Fault, FilesRefused, PlanRefused
 
 
 class Steps(Protocol):
@@ -71,17 +72,22 @@ class Work:
     home: Home
     screen: Screen = field(default_factory=Screen)
     steps: Steps = plainly
+    # The plan that is to be carried out, exactly; None plans and sends in one go.
+    wanted: SavedPlan | None = None
 
 
 async def import_badges(work: Work) -> Report:
     """Read, qualify, award, reserve, send, settle, publish; return the run's report.
 
-    A refusal before the first earnBulk call is raised, after it has been recorded.
+    With a plan that is wanted, exactly that one is carried out, or refused for what has
+    moved. A refusal before the first earnBulk call is raised, after it has been
+    recorded.
     """
     steps, job = work.steps, work.job
     definition = await steps("read definition", read_definition, job.definition)
+    kind = "apply" if work.wanted else "import"
     with open_run(
-        job, work.settings, work.home, definition, kind="import", screen=work.screen
+        job, work.settings, work.home, definition, kind=kind, screen=work.screen
     ) as run:
         await steps("settle earlier runs", settle_earlier, run)
         facts = await steps("read badges", preflight, work, run.platform, definition)
@@ -89,7 +95,7 @@ async def import_badges(work: Work) -> Report:
         files = await accept(work, definition)
         plan = await steps("plan", plan_for, work, definition, files, facts, run)
         run.record_plan(plan)
-        refuse_or_confirm(work, plan)
+        refuse_or_confirm(work, run, plan)
         canaries = await steps("choose canaries", choose_canaries, run, plan)
         await refuse_changed_badges(work, run, facts)
         await steps("reserve", reserve_plan, run, plan, canaries)
@@ -119,8 +125,9 @@ async def plan_badges(work: Work) -> tuple[Plan, Path]:
     facts = await steps("read badges", preflight, work, platform, definition)
     files = await accept(work, definition)
     plan = await steps("plan", plan_for, work, definition, files, facts, None)
-    folder = work.home.plans / f"{utc_now():%Y%m%dT%H%M%S}-{plan.digest[:8]}"
-    write_plan(plan, folder, rejected_rows(files))
+    made_at = utc_now()
+    folder = new_folder(work.home, plan, made_at)
+    write_plan(plan, folder, rejected_rows(files), made_at=made_at)
     return plan, folder
 
 
@@ -201,7 +208,7 @@ def plan_for(
         facts,
         selection(work.job, definition, run.as_of if run else utc_now()),
         known_awards=known,
-        held=_not_ours(held_earns(definition), ours),
+        held=not_ours(held_earns(definition), ours),
         target=work.settings.target,
         batch_size=work.settings.capillary_batch_size,
         requests_per_minute=work.settings.capillary_requests_per_minute,
@@ -209,7 +216,7 @@ def plan_for(
     )
 
 
-def _not_ours(held: pl.DataFrame | None, ours: pl.Series) -> pl.DataFrame | None:
+def not_ours(held: pl.DataFrame | None, ours: pl.Series) -> pl.DataFrame | None:
     """Leave out listed earns that the ledger itself made: they cover nothing anew."""
     if held is None:
         return None
@@ -241,18 +248,14 @@ def selection(job: Job, definition: Definition, now: Any) -> Selection:
     )
 
 
-def refuse_or_confirm(work: Work, plan: Plan) -> None:
-    """Refuse what a guard refuses, and a plan that nobody said yes to."""
+def refuse_or_confirm(work: Work, run: Run, plan: Plan) -> None:
+    """Refuse what a guard refuses, what has moved, and what nobody said yes to."""
+    if work.wanted is not None:
+        refuse_moved(run, work.wanted, plan)
     if plan.refused_by:
         raise PlanRefused(*plan.refused_by)
     if plan.wants_approval:
-        raise NotBuilt.of(
-            "approval_not_built",
-            f"{plan.planned.height:,} awards want an approval (approve_above), and "
-            "this version has no `approve` and `apply` yet: look at `retrobadge plan`, "
-            "then raise the guard",
-            column="guards.approve_above",
-        )
+        refuse_unapproved(run, plan, work.wanted)
     if plan.planned.is_empty() or work.job.is_confirmed or work.screen.confirm(plan):
         return
     raise PlanRefused.of(

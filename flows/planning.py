@@ -1,21 +1,18 @@
 """Makes a plan: which awards, of which activity, with which requests and guards.
 
 Belongs here: bringing accepted activity, the platform's facts and what the ledger knows
-together, and writing a plan's folder. Does not belong here: each decision itself
-(`transforms`), and carrying a plan out (`flows.pipeline`).
+together. Does not belong here: each decision itself (`transforms`), writing a plan
+down (`flows.plan_folder`), and carrying it out (`flows.pipeline`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
 
-import orjson
 import polars as pl
 
 from flows.activity_files import AcceptedFile, load_activity
@@ -25,7 +22,14 @@ from transforms.badges import BadgeFacts
 from transforms.batches import fewest_calls, minutes_at_limit
 from transforms.definition import Badge, Definition
 from transforms.errors import Fault, FilesRefused
-from transforms.guards import guard_faults, plan_figures, rule_digest, take_over_faults
+from transforms.guards import (
+    PlanFigures,
+    guard_faults,
+    plan_figures,
+    rule_digest,
+    take_over_faults,
+)
+from transforms.plan_parts import PlanParts, plan_digest, window_words
 from transforms.preflight import warnings
 from transforms.rules import qualifications, required_columns
 
@@ -91,6 +95,9 @@ class Plan:
     drift: pl.DataFrame
     calls: int
     minutes: float
+    batch_size: int
+    requests_per_minute: int
+    figures: PlanFigures | None = None
     refused_by: list[Fault] = field(default_factory=list)
     wants_approval: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -100,6 +107,18 @@ class Plan:
     def planned(self) -> pl.DataFrame:
         """Return the awards that go out in requests."""
         return self.awards.filter(pl.col("result") == PlanResult.PLANNED)
+
+    @property
+    def parts(self) -> PlanParts:
+        """Return what the plan stands on, to be compared with another time."""
+        return PlanParts(
+            target=self.target,
+            definition_digest=self.definition.digest,
+            files={f"{f.source}: {f.path}": f.fingerprint for f in self.files},
+            badges={name: one.digest for name, one in self.facts.items()},
+            windows={name: window_words(one) for name, one in self.facts.items()},
+            awards=self.awards,
+        )
 
     def count(self, result: PlanResult) -> int:
         """Return how many qualifications came to a result, over all badges."""
@@ -171,8 +190,10 @@ def made_plan(
         drift=pl.concat(moved),
         calls=0,
         minutes=0.0,
+        batch_size=batch_size,
+        requests_per_minute=requests_per_minute,
     )
-    _judge(plan, pl.concat(judged), batch_size, requests_per_minute)
+    _judge(plan, pl.concat(judged))
     plan.refused_by += claimed
     return plan
 
@@ -232,38 +253,27 @@ def _for_ledger(
     )
 
 
-def _judge(
-    plan: Plan, judged: pl.DataFrame, batch_size: int, requests_per_minute: int
-) -> None:
+def _judge(plan: Plan, judged: pl.DataFrame) -> None:
     """Fill in what the plan costs, what refuses it, and what a reader should know."""
     planned = plan.planned
     awarded = {n: f for n, f in plan.facts.items() if n in set(planned["badge"])}
-    plan.calls = fewest_calls(planned, batch_size)
-    plan.minutes = minutes_at_limit(plan.calls + len(awarded), requests_per_minute)
-    figures = plan_figures(judged, calls=plan.calls)
-    verdict = guard_faults(plan.definition.guards, figures, awarded)
+    plan.calls = fewest_calls(planned, plan.batch_size)
+    calls = plan.calls + len(awarded)
+    plan.minutes = minutes_at_limit(calls, plan.requests_per_minute)
+    plan.figures = plan_figures(judged, calls=plan.calls)
+    verdict = guard_faults(plan.definition.guards, plan.figures, awarded)
     plan.refused_by = list(verdict.refused_by)
     plan.wants_approval = verdict.wants_approval
     for badge in plan.definition.badges:
-        plan.warnings += warnings(
+        told = warnings(
             plan.facts[badge.name],
             badge,
             as_of=plan.selection.as_of,
             timezone=plan.definition.timezone,
             planned=planned.filter(pl.col("badge") == badge.name),
         )
-    plan.digest = _digest(plan)
-
-
-def _digest(plan: Plan) -> str:
-    """Return a hash of everything that an approval is given for."""
-    digest = hashlib.sha256()
-    said: list[Any] = [plan.target, plan.definition.digest]
-    said += sorted(file.fingerprint for file in plan.files)
-    rows = plan.awards.select("award_id", "earn_event_date", "result").sort("award_id")
-    said += [f"{a}|{d.isoformat()}|{r}" for a, d, r in rows.iter_rows()]
-    digest.update("\x1f".join(said).encode())
-    return digest.hexdigest()
+        plan.warnings += [f"{badge.name}: {text}" for text in told]
+    plan.digest = plan_digest(plan.parts)
 
 
 def selected_ids(path: Path, column: str) -> pl.Series:
@@ -304,75 +314,3 @@ def selected_customers(path: Path) -> frozenset[int]:
                 column="customer_id",
             )
     return frozenset(numbers)
-
-
-def awards_by_month(plan: Plan) -> pl.DataFrame:
-    """Return badge, month and how many awards are planned."""
-    return (
-        plan.planned.group_by("badge", month=pl.col("earn_day").dt.strftime("%Y-%m"))
-        .len("awards")
-        .sort("badge", "month")
-    )
-
-
-def write_plan(plan: Plan, folder: Path, rejected: pl.DataFrame) -> None:
-    """Write `plan.json`, the awards and the rejected rows into a folder of its own."""
-    folder.mkdir(parents=True, mode=0o700)
-    plan.awards.write_parquet(folder / "awards.parquet")
-    inert(plan.awards).write_csv(folder / "awards.csv")
-    inert(rejected).write_csv(folder / "rejected_rows.csv")
-    option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
-    text = orjson.dumps(plan_json(plan, folder), option=option)
-    (folder / "plan.json").write_bytes(text)
-
-
-def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Return what `plan --json` prints and `plan.json` keeps."""
-    return {
-        "plan_id": folder.name,
-        "path": str(folder),
-        "digest": plan.digest,
-        "import_name": plan.definition.name,
-        "definition_digest": plan.definition.digest,
-        "target": plan.target,
-        "as_of": plan.selection.as_of,
-        "refused_by": [fault.as_json() for fault in plan.refused_by],
-        "wants_approval": plan.wants_approval,
-        **file_counts(plan.files),
-        "rows_superseded": sum(plan.rows_superseded.values()),
-        "awards_qualified": plan.qualified,
-        "awards_in_ledger": plan.count(PlanResult.IN_LEDGER),
-        "awards_planned": plan.count(PlanResult.PLANNED),
-        "calls": plan.calls,
-        "minutes": round(plan.minutes, 1),
-        "badges": plan.results,
-        "months": awards_by_month(plan).to_dicts(),
-        "warnings": plan.warnings,
-    }
-
-
-def file_counts(files: Iterable[AcceptedFile]) -> dict[str, int]:
-    """Return the row counts of all files, under the names of the books."""
-    names = (
-        "rows_read",
-        "rows_accepted",
-        "rows_rejected",
-        "rows_duplicate",
-        "rows_anonymous",
-        "rows_unmapped",
-        "rows_excluded",
-    )
-    found = list(files)
-    return {name: sum(getattr(file, name) for file in found) for name in names}
-
-
-def inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts a spreadsheet takes for texts, never for formulas."""
-    return frame.with_columns(
-        pl.when(pl.col(name).str.contains(r"^[=+\-@\t\r]"))
-        .then("'" + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name, kind in frame.schema.items()
-        if kind == pl.String
-    )

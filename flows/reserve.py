@@ -16,7 +16,7 @@ import polars as pl
 from flows.ledger import Ledger
 from flows.tracking import ACTOR, OpenAward, Tracked
 from transforms.errors import LooksWrong
-from transforms.outcomes import Result
+from transforms.outcomes import STRANGERS, Result
 from transforms.requests import requests_from_frames
 from transforms.statuses import WITHDRAWN, AwardStatus, Proof, RequestStatus
 
@@ -265,5 +265,7 @@ def _remember(tracked: Tracked, attempts: list[dict[str, Any]], timeout: float) 
         )
         if result == Result.REPEATED:
             tracked.is_burnt = True
+        if STRANGERS in (attempt["alarms"] or ""):
+            tracked.lists_strangers = True
         if result not in _DID_NOTHING:
             tracked.is_ambiguous = True

@@ -6,11 +6,11 @@ Belongs here: words and layout. Does not belong here: what is shown is decided.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import orjson
 import polars as pl
@@ -114,12 +114,16 @@ class Live(Screen):
 
     def confirm(self, plan: Plan) -> bool:
         """Show the plan and ask, where somebody can answer."""
+        return self.ask("Send?", lambda: show_plan(plan, None))
+
+    def ask(self, question: str, show: Callable[[], None]) -> bool:
+        """Show what a question is about and ask it, where somebody can answer."""
         if not (self.console.is_terminal and sys.stdin.isatty()):
             return False
         self._progress.stop()
-        show_plan(plan, None)
+        show()
         try:
-            return Confirm.ask("Send?", console=self.console, default=False)
+            return Confirm.ask(question, console=self.console, default=False)
         finally:
             self._progress.start()
 
@@ -154,7 +158,9 @@ def show_table(title: str | None, columns: Sequence[str], rows: Iterable[Any]) -
         is_number = bool(found) and all(
             isinstance(row[number], int | float) or row[number] is None for row in found
         )
-        table.add_column(name, justify="right" if is_number else "left")
+        # What is cut off can't be copied: ids stay whole, on two lines if need be.
+        side: Literal["left", "right"] = "right" if is_number else "left"
+        table.add_column(name, justify=side, overflow="fold")
     for row in found:
         table.add_row(*(Text(_shown(value)) for value in row))
     console.print(table)

@@ -31,7 +31,7 @@ from flows.settle import Settling, Waits
 from flows.tracking import Rows, Tracked
 from transforms.batches import cut_requests
 from transforms.definition import Badge
-from transforms.errors import NotRecorded
+from transforms.errors import NotRecorded, StoppedPartWay
 from transforms.evidence import Verdict
 
 # A canary is looked for so long at most.
@@ -48,7 +48,10 @@ class Stoppable(Protocol):
 
 
 async def settle_earlier(run: Run) -> None:
-    """Withdraw what was never sent, and settle what no longer has to rest."""
+    """Withdraw what was never sent, and settle what no longer has to rest.
+
+    Raises `StoppedPartWay` when it was stopped: nothing new is planned then.
+    """
     run.withdrawn = reserve.withdraw_never_sent(run.ledger, run.run_id, utc_now())
     left = reserve.unsettled(run.ledger, timeout=run.timeout)
     if not left:
@@ -57,10 +60,22 @@ async def settle_earlier(run: Run) -> None:
     async with Recorder(run.ledger) as recorder:
         settling = _settling(run, recorder)
         rested = [t for t in left if settling.rest_until(t) <= utc_now()]
-        run.settled_early = {t.request.request_id for t in rested}
+        # Absence can't be proved without a verdict: those come again, for this run's
+        # canary may give one.
+        run.settled_early = {
+            t.request.request_id
+            for t in rested
+            if not run.settings.capillary_canary or settling.is_shown(t)
+        }
         if rested:
             run.screen.stage("settling earlier requests", None)
             await _sent(run, settling, {}, [], rested)
+    if run.stopped_by is not None:
+        raise StoppedPartWay.of(
+            "stopped",
+            f"stopped while settling earlier requests ({run.stopped_by}): nothing new "
+            "was planned; run again",
+        )
 
 
 async def choose_canaries(run: Run, plan: Plan) -> dict[str, FirstAwards]:

@@ -79,6 +79,11 @@ class Settling:
         # What one request strikes out another must see: two may seek the same earn.
         self._matching = asyncio.Lock()
 
+    def is_shown(self, tracked: Tracked) -> bool:
+        """Tell whether a canary of its badge showed how earns are read back."""
+        verdict = self.verdicts.get(tracked.request.badge_meta_id)
+        return verdict is not None and verdict.holds_at(utc_now())
+
     def rest_until(self, tracked: Tracked) -> datetime:
         """Return when an ambiguous request may be read back first."""
         since = tracked.last_ended_at or utc_now()

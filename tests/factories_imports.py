@@ -84,16 +84,18 @@ class Brand:
         """Run an import in this process."""
         return asyncio.run(import_badges(self.work(**job)))
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command line in a process of its own."""
         return subprocess.run(
             [sys.executable, "-m", "flows", *arguments],
-            env={**_bare_environment(), **self.environ},
+            env={**bare_environment(), **self.environ},
             capture_output=True,
             text=True,
             check=False,
             timeout=100,
-            stdin=subprocess.DEVNULL,
+            input=stdin,
         )
 
     def ask(self, query: str) -> pl.DataFrame:
@@ -136,7 +138,7 @@ def brand(
         yield made
 
 
-def _bare_environment() -> dict[str, str]:
+def bare_environment() -> dict[str, str]:
     """Return this process's environment without any setting of ours."""
     return {
         name: value

@@ -5,14 +5,13 @@ Belongs here: running the sending of a crowd, once or until nothing is left to d
 Markdown. Does not belong here: the score (`rig_scoring`), the faults (`faults_known`).
 
 The bench reserves and sends by the functions that a run uses (`flows.sending`), without
-the files and the plan before them, so that hundreds of runs fit into a minute. All waits
-are those of a run whose settings are tiny; scenes that wait run side by side.
+the files and the plan before them, so that hundreds of runs fit into a minute. All
+waits are those of a run whose settings are tiny; scenes that wait run side by side.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +19,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import polars as pl
+import pytest
 from rig_scoring import Audit, Score, Wanted, broken_chains, scored
 
 from flows.audit import Publisher, open_audit
@@ -41,7 +41,6 @@ from transforms.batches import cut_requests
 from transforms.evidence import Verdict
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 BADGE = "653de334b3cda7078c7c68eb"
 OTHER_BADGE = "653de334b3cda7078c7c68ec"
@@ -70,6 +69,10 @@ class Due(NamedTuple):
     def wanted(self) -> Wanted:
         """Return what should be on the platform."""
         return Wanted(self.badge_meta_id, self.customer_id, self.earn_event_date)
+
+
+# Customers with several awards of one badge: see `crowd`.
+TWICE = frozenset(range(1, 7))
 
 
 def crowd() -> list[Due]:
@@ -178,7 +181,6 @@ class Bench:
 
 def audited(home: Home) -> Audit:
     """Return what a home's audit says."""
-
     connection = open_audit(home.audit)
 
     def rows(query: str) -> list[dict[str, Any]]:
@@ -336,7 +338,35 @@ def _is_left(score: Score) -> bool:
     return any(score.statuses[one] for one in ("planned", "sent", "unknown"))
 
 
-def side_by_side(play: Callable[[T], R], scenes: Sequence[T]) -> list[R]:
-    """Play scenes at the same time; they wait more than they work."""
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        return list(pool.map(play, scenes))
+class Playing(Generic[T]):
+    """Plays scenes side by side, in their order; a test takes what came of its own."""
+
+    def __init__(self, play: Callable[[T], Seen], scenes: Sequence[T]) -> None:
+        self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
+        self._seen = {str(scene): self._pool.submit(play, scene) for scene in scenes}
+
+    def __getitem__(self, scene: T) -> Seen:
+        """Return what came of a scene, when it is over."""
+        return self._seen[str(scene)].result()
+
+    def close(self) -> None:
+        """Leave out what nobody waits for."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def playing(
+    request: pytest.FixtureRequest, name: str, play: Callable[[T], Seen]
+) -> Iterator[Playing[T]]:
+    """Play the scenes of all tests of this module that were asked for.
+
+    They are the values of the parameter `name`.
+    """
+    items = [item for item in request.session.items if item.path == request.path]
+    specs = [getattr(item, "callspec", None) for item in items]
+    scenes = [spec.params[name] for spec in specs if spec and name in spec.params]
+    made = Playing(play, scenes)
+    try:
+        yield made
+    finally:
+        made.close()

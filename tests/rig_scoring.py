@@ -3,8 +3,8 @@
 Belongs here: the four scores of a run, worked out in plain Python from three sides that
 know nothing of each other. Does not belong here: making a run (`rig_faults`).
 
-lost         an award that should be there: the platform has none, and the audit does not
-             say that it is open, blocked or failed
+lost         an award that should be there: the platform has none, and the audit does
+             not say that it is open, blocked or failed
 doubled      an earn more than there are awards of its badge, customer and date
 misreported  the audit says issued and the platform has no such earn; or it says that
              nothing was done, and the platform has one
@@ -48,13 +48,17 @@ class Audit:
 
 @dataclass
 class Score:
-    """The four scores, what they found in words, and how many awards are where."""
+    """The four scores, what they found in words, and how many awards are where.
+
+    `unknown` are the customers of whose awards one is unknown.
+    """
 
     lost: int = 0
     doubled: int = 0
     misreported: int = 0
     unexplained: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
+    unknown: frozenset[int] = frozenset()
     told: list[str] = field(default_factory=list)
 
     @property
@@ -77,7 +81,12 @@ def scored(
     theirs: Iterable[Earn] = (),
 ) -> Score:
     """Score one run. `theirs` are earns that the platform had before it."""
-    score = Score(statuses=Counter(row["status"] for row in audit.awards))
+    score = Score(
+        statuses=Counter(row["status"] for row in audit.awards),
+        unknown=frozenset(
+            row["customer_id"] for row in audit.awards if row["status"] == "unknown"
+        ),
+    )
     before = {earn.earned_badge_id for earn in theirs}
     held = {(earn.badge_meta_id, earn.customer_id) for earn in theirs}
     should_be = Counter(wanted)

@@ -113,9 +113,13 @@ def minor_units(
     if values.dtype.is_float():
         exact = values.cast(pl.Float64) * scale
         nearest = exact.round()
-        is_near = (exact - nearest).abs() <= _TOLERANCE
-        is_same = (nearest / scale).cast(values.dtype) == values
-        return _bounded(nearest.set(~(is_near | is_same).fill_null(value=False), None))
+        fits = ((exact - nearest).abs() <= _TOLERANCE).fill_null(value=True)
+        if not fits.all():
+            # Divide by a column, for by a number Polars multiplies with its reciprocal.
+            scales = pl.repeat(float(scale), values.len(), eager=True)
+            fits |= (nearest / scales).cast(values.dtype) == values
+            nearest = nearest.set(~fits.fill_null(value=False), None)
+        return _bounded(nearest)
     wide = values.cast(pl.Decimal(38, max(decimals, _scale(values))), strict=False)
     minor = (wide * scale).cast(pl.Decimal(38, _scale(wide)), strict=False)
     whole = minor.cast(pl.Int64, strict=False)
@@ -279,7 +283,9 @@ def _from_iso(
     text = _fitting(values, _ISO, nulls)
     lengths = text.str.len_bytes()
     if lengths.min() == lengths.max() == _SECOND_LENGTH:
-        return localised(_seconds(text), timezone, ambiguous)
+        local = _seconds(text)
+        if local.null_count() == text.null_count():  # else 10:11-08 is among them
+            return localised(local, timezone, ambiguous)
     is_day = (lengths == _DAY_LENGTH).fill_null(value=False)
     if is_day.all():
         return day_starts(text.str.to_date("%Y-%m-%d", strict=False), timezone)

@@ -59,9 +59,11 @@ def summed(rows: pl.DataFrame, at_least: int, *, most: int | None) -> pl.DataFra
     `value` is Int64 minor units; null adds nothing. A later return unmeets nothing, and
     one large amount can meet several k at once.
     """
-    rows = with_sums(rows, at_least).filter(pl.col("measure") >= at_least)
-    reached = pl.col("measure").floordiv(at_least).clip(upper_bound=most)
-    rows = rows.with_columns(reached=reached.cast(pl.Int64))
+    reached = pl.col("measure").clip(0).floordiv(at_least).clip(upper_bound=most)
+    rows = with_sums(rows, at_least).with_columns(reached=reached.cast(pl.Int64))
+    before = pl.when(pl.col("at") > pl.col("begin")).then(pl.col("reached").shift())
+    # Few rows lift the sum to a next multiple, and of these few do for the first time.
+    rows = rows.filter(pl.col("reached") > before.fill_null(0))
     so_far = pl.col("reached").cum_max().shift(1, fill_value=0).over("group")
     rows = rows.with_columns(so_far=so_far).filter(pl.col("reached") > pl.col("so_far"))
     return hits(each_ordinal(rows, pl.col("so_far") + 1, pl.col("reached")), most)

@@ -257,7 +257,10 @@ def parse_definition(text: str, *, path: str) -> Definition:
         )
         definition = _what_parses({**raw, "path": path, "text": text})
     if definition is not None:
-        faults += checked_faults(definition, places)
+        # What was left out for not parsing is not missing as well.
+        said = {fault.column for fault in faults}
+        checked = checked_faults(definition, places)
+        faults += [fault for fault in checked if fault.column not in said]
     if faults or definition is None:
         raise DefinitionRefused(*_in_order(faults))
     return definition
@@ -379,8 +382,8 @@ def _inherited(data: dict[str, Any]) -> dict[str, frozenset[str]]:
 def _what_parses(raw: dict[str, Any]) -> Definition | None:
     """Return the definition without the keys that don't parse, or None.
 
-    One wrong key must not hide what is wrong with the others. Without all of its
-    sources a definition is None: which columns there are is not known then.
+    One wrong key must not hide what is wrong with the others. Where the columns of a
+    source don't parse the rest can't be checked.
     """
     rest = {"name": "unnamed", "timezone": "UTC", **copy.deepcopy(raw)}
     while True:
@@ -388,7 +391,9 @@ def _what_parses(raw: dict[str, Any]) -> Definition | None:
             return Definition.model_validate(rest)
         except ValidationError as error:
             place = real_place(error.errors()[0], rest)
-        if place[0] == "sources" or not _drop(rest, place):
+        needs = {"files", "columns", "constants", "types"} & {*place[2:3]}
+        is_blind = place[0] == "sources" and (len(place) < 3 or bool(needs))
+        if is_blind or not _drop(rest, place):
             return None
 
 

@@ -56,11 +56,11 @@ def start_of_day(day: date, timezone: str) -> datetime:
 
 def instants(local: pl.Expr, timezone: str) -> pl.Expr:
     """Return local times without a zone as instants, Datetime(us, UTC)."""
-    return pl.coalesce(
-        _instants(local, timezone),
-        # Left out by a clock change: count on from the same time of the day before.
-        _instants(local.dt.offset_by("-1d"), timezone) + timedelta(days=1),
-    )
+    found = _instants(local, timezone)
+    # Left out by a clock change: count on from the same time of the day before.
+    day_before = local.dt.offset_by("-1d")
+    left_out = pl.when(found.is_null()).then(day_before)
+    return pl.coalesce(found, _instants(left_out, timezone) + timedelta(days=1))
 
 
 def _instants(local: pl.Expr, timezone: str) -> pl.Expr:
@@ -83,6 +83,13 @@ def exact_length(duration: Duration) -> timedelta:
 def months_in(duration: Duration) -> int:
     """Return the calendar months of `mo y`."""
     return min(duration.count * _MONTHS[duration.unit], _MOST_MONTHS)
+
+
+def longest_length(duration: Duration) -> timedelta:
+    """Return a time that no such duration exceeds, whatever the calendar."""
+    if is_exact(duration):
+        return exact_length(duration)
+    return months_in(duration) * timedelta(days=31) + timedelta(days=2)
 
 
 def one_earlier(instant: pl.Expr, duration: Duration, timezone: str) -> pl.Expr:

@@ -29,6 +29,9 @@ from transforms.codes import (
 from transforms.instants import CLOCK_TOLERANCE, instant_of, made_at
 from transforms.statuses import AwardStatus, Proof
 
+# What the alarm of such an answer says; a later run knows it again by this.
+STRANGERS = "listed that were not asked for"
+
 
 class Failure(StrEnum):
     """Why there is no whole answer."""
@@ -369,7 +372,7 @@ def _alarms(
     """Return what is odd about an answer; it changes no status."""
     alarms = []
     if strangers := sum(item.customer_id not in asked for item in items):
-        alarms.append(f"{strangers} listed that were not asked for")
+        alarms.append(f"{strangers} {STRANGERS}")
     if doubled_ids:
         alarms.append(f"{len(doubled_ids)} earned badge ids listed twice")
     failed = sum(item.has_error for item in items)

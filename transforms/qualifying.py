@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
+from polars import selectors as cs
 
 from transforms.local_time import calendar_period
 
@@ -50,20 +51,49 @@ def qualifying(
 
     A condition that is null is not true. `value` is what a rule looks at besides time.
     """
-    narrow = [pl.col("customer_id"), pl.col("occurred_at")]
+    narrow = {"customer_id": "customer_id", "occurred_at": "occurred_at"}
     if value is not None:
-        narrow.append(pl.col(value).alias("value"))
-    # TRUE & null is null, which `filter` drops.
-    frame = activity.filter(*conditions).select(*narrow, *DETAILS).collect()
+        narrow["value"] = value
+    # TRUE AND null is null, which `filter` drops.
+    frame = activity.filter(*conditions).select(*DETAILS, **narrow).collect()
     details = frame.select(DETAILS)
-    frame = frame.drop(DETAILS)
-    arrival = _order(frame, details)
-    rows = frame.select(pl.all().gather(arrival), arrival=arrival)
+    rows = _in_order(frame.drop(DETAILS).with_row_index("arrival"), details)
+    keys = ["customer_id"]
     if per is not None:
         period = calendar_period(pl.col("occurred_at"), per, timezone)
         rows = rows.with_columns(period=period)
-    keys = ("customer_id",) if per is None else ("customer_id", "period")
+        keys.append("period")
     return Qualifying(rows=with_groups(rows, keys), details=details)
+
+
+def _in_order(frame: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
+    """Return each customer's rows together and in order, customers in any order.
+
+    Grouping rows that are sorted by time costs half of sorting by customer and time,
+    and a third of sorting by every key: groups keep the order of their rows.
+    """
+    values = cs.exclude("customer_id")
+    is_in_time = frame["occurred_at"].is_sorted()
+    by_time = frame if is_in_time else frame.sort("occurred_at")
+    rows = by_time.group_by("customer_id").agg(values).explode(values)
+    return _ties_in_order(rows, details)
+
+
+def _ties_in_order(rows: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
+    """Sort the rows that share customer and instant by their other keys."""
+    keys = ("customer_id", "occurred_at")
+    same = [pl.col(key) == pl.col(key).shift() for key in keys]
+    like_last = pl.all_horizontal(same).fill_null(value=False)
+    is_tied = like_last | like_last.shift(-1, fill_value=False)
+    ties = rows.select("arrival", tie=(~like_last).cum_sum(), is_tied=is_tied)
+    ties = ties.with_row_index("place").filter("is_tied")
+    if ties.is_empty():
+        return rows
+    names = details.select(pl.all().gather(ties["arrival"]))
+    in_order = pl.concat([ties, names], how="horizontal").sort("tie", *DETAILS)
+    order = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
+    order = order.scatter(ties["place"], in_order["place"])
+    return rows.select(pl.all().gather(order))
 
 
 def with_groups(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -84,38 +114,3 @@ def nth() -> pl.Expr:
     is_new = pl.col("group").ne_missing(pl.col("group").shift())
     here = pl.int_range(pl.len(), dtype=pl.Int64)
     return here - pl.when(is_new).then(here).forward_fill() + 1
-
-
-def _order(frame: pl.DataFrame, details: pl.DataFrame) -> pl.Series:
-    """Return the rows' positions in order.
-
-    Sorting numbers twice costs a third of sorting by every key; only the rows that
-    share customer and instant need the other keys.
-    """
-    by_time = frame.select(pl.arg_sort_by("occurred_at")).to_series()
-    in_time = frame.select(pl.col("customer_id").gather(by_time))
-    stable = pl.arg_sort_by("customer_id", maintain_order=True)
-    order = by_time.gather(in_time.select(stable).to_series())
-    keys = ("customer_id", "occurred_at")
-    same = [pl.col(key).gather(order) for key in keys]
-    like_last = pl.all_horizontal(key == key.shift() for key in same).fill_null(
-        value=False
-    )
-    like_next = like_last.shift(-1, fill_value=False)
-    tied = frame.select((like_last | like_next).arg_true()).to_series()
-    if tied.is_empty():
-        return order
-    places = order.gather(tied)
-    sorted_places = (
-        pl.concat(
-            [
-                frame.select(pl.col(keys).gather(places)),
-                details.select(pl.all().gather(places)),
-                places.alias("place").to_frame(),
-            ],
-            how="horizontal",
-        )
-        .sort(*keys, *DETAILS)
-        .get_column("place")
-    )
-    return order.scatter(tied, sorted_places)

@@ -25,6 +25,11 @@ def rule_words(badge: Badge) -> str:
     return "; ".join([_met(badge.rule, badge), *_bounds(badge)])
 
 
+def part_words(rule: Rule, badge: Badge) -> str:
+    """Return the same of one rule alone, without what the badge demands besides."""
+    return _met(rule, badge)
+
+
 def duration_words(duration: Duration) -> str:
     """Return a duration in words: `3 months`."""
     unit = _UNITS[duration.unit]

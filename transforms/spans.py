@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from transforms.definition import Duration
-from transforms.local_time import one_earlier
+from transforms.local_time import longest_length, one_earlier
 from transforms.qualifying import nth
 
 _MICROSECONDS = pl.col("occurred_at").to_physical()
@@ -42,10 +42,14 @@ def served_spans(
     `rows`: every row, with `since` Int64 (null where the rule is not met). Added:
     `previous` Int64, the row that met it before, or the one before the group.
     """
-    is_met = pl.col("since").is_not_null()
+    since = pl.col("since")
+    spans = rows.with_columns(since_at=pl.col("occurred_at").gather(since))
+    spans = spans.filter(since.is_not_null())
     if window is not None:
-        is_met &= pl.col("occurred_at").gather(pl.col("since")) > window.start()
-    spans = rows.filter(is_met)
+        # The calendar is slow: ask it only where a longest month would do.
+        longest = pl.col("occurred_at") - longest_length(window.within)
+        spans = spans.filter(pl.col("since_at") > longest)
+        spans = spans.filter(pl.col("since_at") > window.start())
     if most == 1:
         spans = spans.unique("group", keep="first", maintain_order=True)
     else:

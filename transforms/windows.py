@@ -84,7 +84,8 @@ def summed_within(
         [
             _growing_sums(growing, at_least, window, most=most),
             _sums_with_returns(others, at_least, window, most=most),
-        ]
+        ],
+        how="vertical_relaxed",  # one may have needed 128 bits and the other not
     )
 
 

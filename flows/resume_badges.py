@@ -1,0 +1,36 @@
+"""The flow `resume-badges`: settles what is open, and sends what is reserved.
+
+Needs what `import-badges` needs, but no definition: a request's row holds all that
+sending it takes. Nothing new is planned.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from pydantic import AwareDatetime, Field
+
+from flows.flow_runs import Parameters, asked_job, carried_out
+from flows.pipeline import resume_badges as run_pipeline
+
+
+class ResumeParameters(Parameters):
+    """What one resume is asked for."""
+
+    stop_at: AwareDatetime | None = Field(
+        None, description="Send nothing after this instant."
+    )
+
+
+@flow(
+    name="resume-badges",
+    retries=0,
+    persist_result=False,
+    validate_parameters=True,
+)
+async def resume_badges(parameters: ResumeParameters | None = None) -> State[Any]:
+    """Settle earlier runs, and send what they reserved, byte for byte."""
+    asked = parameters or ResumeParameters()
+    return await carried_out("resume", asked_job(asked), run_pipeline)

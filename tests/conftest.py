@@ -1,0 +1,23 @@
+"""Lets the plain run take a share of the fault suite; `-m faults` takes all of it."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(
+    config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Leave out what is marked `faults` and no `share`, unless marks were asked for."""
+    if config.option.markexpr or config.option.keyword:
+        return
+    if any("::" in argument for argument in config.args):
+        return
+    left_out = [item for item in items if _is_long(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not _is_long(item)]
+
+
+def _is_long(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker("faults")
+    return marked is not None and not marked.kwargs.get("share", False)
