@@ -88,6 +88,7 @@ def write_accepted(
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     hashes: list[pl.Series] = []
+    failures: list[Exception] = []
     is_named = "activity_id" in source.columns
     rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
 
@@ -95,24 +96,30 @@ def write_accepted(
         return sorted_rows(chunk, source, timezone=timezone, path=path)
 
     def accepted(*_: object) -> Iterator[pl.DataFrame]:
-        for part in _ahead(decide, rows):
-            counts["rows_read"] += part.rows_read
-            counts["rows_anonymous"] += part.rows_anonymous
-            counts["rows_rejected"] += part.rows_rejected
-            counts["rows_accepted"] += part.accepted.height
-            if part.rejected.height:
-                rejected.write_table(part.rejected.to_arrow())
-                tally = part.rejected["reason"].value_counts()
-                reasons.update(dict(tally.iter_rows()))
-            if is_named:
-                hashes.append(part.accepted["activity_id"].hash())
-            yield part.accepted
+        try:
+            for part in _ahead(decide, rows):
+                counts["rows_read"] += part.rows_read
+                counts["rows_anonymous"] += part.rows_anonymous
+                counts["rows_rejected"] += part.rows_rejected
+                counts["rows_accepted"] += part.accepted.height
+                if part.rejected.height:
+                    rejected.write_table(part.rejected.to_arrow())
+                    tally = part.rejected["reason"].value_counts()
+                    reasons.update(dict(tally.iter_rows()))
+                if is_named:
+                    hashes.append(part.accepted["activity_id"].hash())
+                yield part.accepted
+        except Exception as error:  # noqa: BLE001  raised again below
+            # A sink that is broken off may still make its file after it was removed.
+            failures.append(error)
 
     _make(drafts.rejected)
     with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
         # Polars pulls the chunks and writes them with all its threads.
         schema = accepted_schema(source)
         _sink(register_io_source(accepted, schema=schema), drafts.accepted)
+    if failures:
+        raise failures[0]
     duplicates = _drop_duplicates(drafts, hashes)
     return {
         "rows_read": counts["rows_read"],

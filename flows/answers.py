@@ -13,12 +13,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from flows.audit import asked
 from flows.screens import printable, show_table
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from flows.comparing import Compared
     from flows.explaining import Answer
+    from flows.home import Home
+    from flows.runs import Report
     from transforms.explanation import ActivityVerdict, PartExplained
 
 # So many activities are shown before the one that met the rule.
@@ -279,3 +283,93 @@ def _show_platform(answer: Answer, zone: ZoneInfo) -> None:
             for earn in reading.earns
         ),
     )
+
+
+def show_comparison(found: Compared) -> None:
+    """Print what two definitions award differently."""
+    out = sys.stdout.write
+    first, second = found.first.definition, found.second.definition
+    out(f"A: {printable(first.name)} ({printable(first.path)})\n")
+    out(f"B: {printable(second.name)} ({printable(second.path)})\n")
+    show_table(
+        "awards of A and of B; in brackets what the customers have already",
+        ["badge", "A", "B", "gained", "lost", "moved"],
+        (
+            [
+                row["badge"],
+                row["first_awards"],
+                row["second_awards"],
+                *(_with_held(row, kind) for kind in ("gained", "lost", "moved")),
+            ]
+            for row in found.badges.iter_rows(named=True)
+        ),
+    )
+    if not found.examples.is_empty():
+        show_table(
+            "for example",
+            ["badge", "customer", "occurrence", "", "A", "B", "why", "in the audit"],
+            (
+                [
+                    row["badge"],
+                    str(row["customer_id"]),
+                    str(row["occurrence"]),
+                    row["difference"],
+                    row["first_date"],
+                    row["second_date"],
+                    row["why"],
+                    row["status"],
+                ]
+                for row in found.examples.iter_rows(named=True)
+            ),
+        )
+    for note in found.notes:
+        out(f"note: {printable(note)}\n")
+    if found.path is not None:
+        out(f"all {found.differences.height:,} differences are in {found.path}\n")
+    else:
+        out(
+            f"{found.differences.height:,} differences; --output FILE writes them all\n"
+        )
+
+
+def _with_held(row: dict[str, Any], kind: str) -> str:
+    held = row[f"{kind}_held"]
+    return f"{row[kind]:,} ({held:,})" if held else f"{row[kind]:,}"
+
+
+def show_reconciled(report: Report, home: Home) -> None:
+    """Print how the audit and the platform compare, and the first differences."""
+    told = report.told
+    way = {"read_back": "reading back", "export": "the export"}.get(str(told["way"]))
+    kinds = ("matched", "too_new", "date_differs", "ours_only", "theirs_only", "unread")
+    show_table(
+        f"run {report.run_id}: {report.status}, by {way}",
+        ["", "awards or earns"],
+        ([kind.replace("_", " "), told[kind]] for kind in kinds if told[kind]),
+    )
+    name = "reconcile_differences"
+    rows = asked(home.audit, name, run_id=report.run_id)[name]
+    if not rows.is_empty():
+        show_table(
+            "what differs",
+            ["badge", "customer", "", "our date", "their date", "note"],
+            (
+                [
+                    row["badge"],
+                    str(row["customer_id"]),
+                    row["finding"].replace("_", " "),
+                    row["earn_event_date"],
+                    row["their_earn_event_date"],
+                    row["note"],
+                ]
+                for row in rows.iter_rows(named=True)
+            ),
+        )
+    out = sys.stdout.write
+    for ours, theirs in told.get("columns", {}).items():
+        out(f"column {ours}: {printable(theirs)}\n")
+    if told.get("export_rows_of_others"):
+        out(f"{told['export_rows_of_others']:,} rows of others were left out\n")
+    if report.stopped_by:
+        out(f"stopped: {report.stopped_by}; what was read until then is kept\n")
+    out(f"all of it is in the audit: table reconciliations, run {report.run_id}\n")

@@ -36,12 +36,13 @@ PUBLISHED = (
     "badges",
     "approvals",
     "verdicts",
+    "reconciliations",
     "error_codes",
     "ledger_state",
 )
 VIEWS = ("open_awards", "latest_run")
 # What `known_in_audit.sql` answers of an audit that is not there yet.
-_NOTHING_KNOWN = pl.Schema(
+NOTHING_KNOWN = pl.Schema(
     {
         "award_id": pl.String(),
         "customer_id": pl.Int64(),
@@ -176,7 +177,7 @@ def earned_ids(path: Path) -> pl.Series:
 def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
     """Return what the audit knows of one badge and series, as the ledger would."""
     if not path.exists():
-        return pl.DataFrame(schema=_NOTHING_KNOWN)
+        return pl.DataFrame(schema=NOTHING_KNOWN)
     values = {"badge_meta_id": badge_meta_id, "series": series}
     return asked(path, "known_in_audit", **values)["known_in_audit"]
 

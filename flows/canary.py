@@ -117,7 +117,7 @@ class Canaries:
     async def _count(self, canary: Tracked, line: Line) -> None:
         """Read how many earns a canary's customer has before it is sent."""
         badge, customer_id = _badge(canary), canary.customer_ids[0]
-        reading = await read_customer(line, customer_id, badge)
+        reading = await read_customer(line, customer_id, badge, is_thorough=True)
         if reading is not None:
             self.counts_before[badge, customer_id] = reading.earn_count or 0
 
@@ -141,7 +141,7 @@ class Canaries:
         seen = await self._look(tracked, ended, line)
         if isinstance(seen, str):
             return AfterCanary(stops_because=seen)
-        await self._store(seen)
+        await self.settling.store(seen)
         if self._waiting.pop(badge, None) is None:
             return AfterCanary()  # an earlier run's canary has shown it meanwhile
         return AfterCanary(released=waiting.held, reopened=waiting.unproved)
@@ -156,7 +156,7 @@ class Canaries:
         until = utc_now() + timedelta(seconds=self.seconds)
         wait, has_moved = 0.1, False
         while True:
-            reading = await read_customer(line, customer_id, badge)
+            reading = await read_customer(line, customer_id, badge, is_thorough=True)
             is_listed = is_dated = False
             if reading is not None:
                 if told := _other_date(tracked, ended, reading, before):
@@ -176,21 +176,6 @@ class Canaries:
                 )
             await asyncio.sleep(wait)
             wait = min(wait * 2, 8.0)
-
-    async def _store(self, verdict: Verdict) -> None:
-        rows = self.settling.rows
-        entry = Entry().add(
-            "verdicts",
-            badge_meta_id=verdict.badge_meta_id,
-            run_id=rows.run_id,
-            customer_id=verdict.customer_id,
-            lists_earns=verdict.lists_earns,
-            moves_count=verdict.moves_count,
-            lag_seconds=verdict.lag_seconds,
-            decided_at=verdict.decided_at,
-        )
-        await self.settling.recorder.write(entry)
-        self.settling.verdicts[verdict.badge_meta_id] = verdict
 
     async def _next(
         self, badge: str, waiting: _Waiting, line: Line, ended: Outcome | None

@@ -34,13 +34,14 @@ class RunAwards:
 
 def in_ledger(run: Run, asked: str) -> RunAwards:
     """Return the awards of the run that was asked for; `latest` is never this run."""
-    others = [
-        run_id
-        for run_id in run.ledger.read("run_ids")["run_id"]
-        if run_id != run.run_id
-    ]
-    run_id = run_named(others, asked)
+    run_id = latest_other(run, asked)
     return RunAwards(run_id, run.ledger.read("awards_of_run", run_id=run_id))
+
+
+def latest_other(run: Run, asked: str) -> str:
+    """Return the id of the run that was asked for; `latest` is never this run."""
+    run_ids = run.ledger.read("run_ids")["run_id"]
+    return run_named([one for one in run_ids if one != run.run_id], asked)
 
 
 def in_audit(home: Home, asked: str) -> RunAwards:

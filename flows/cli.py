@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from flows.cli_answers import explain
+from flows.cli_answers import compare, explain, reconcile
 from flows.cli_claim import badges, claim
 from flows.cli_plans import apply, approve, report
 from flows.cli_repair import recover, restore
@@ -334,7 +334,7 @@ def _job(
 
 
 for _command in (
-    *(approve, apply, report, explain, badges, claim),
+    *(approve, apply, report, explain, compare, reconcile, badges, claim),
     *(retry, revoke, release, restore, recover),
 ):
     app.command()(_command)
@@ -357,7 +357,5 @@ def _not_built(name: str, does: str) -> None:
 
 for _name, _does in {
     "init": "Write a definition from a file's columns.",
-    "reconcile": "Compare the audit with the platform.",
-    "compare": "Compare two definitions over the same activity.",
 }.items():
     _not_built(_name, _does)

@@ -1,11 +1,13 @@
-"""The commands `explain` and others that answer questions and send nothing.
+"""The commands `explain`, `compare` and `reconcile`: they answer, and award nothing.
 
 Belongs here: their options and exit statuses. Does not belong here: the work itself
-(`flows.explaining`, `flows.comparing`), and how it looks (`flows.answers`).
+(`flows.explaining`, `flows.comparing`, `flows.reconciling`), and how it looks
+(`flows.answers`).
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +16,7 @@ from flows.command import (
     AsJson,
     AsOf,
     DefinitionPath,
+    Wait,
     awaited,
     chosen_home,
     chosen_settings,
@@ -60,6 +63,128 @@ def explain(
         screens.print_json(told_as_json(answer))
     else:
         answers.show_explanation(answer)
+
+
+def compare(
+    first: Annotated[
+        Path, typer.Argument(metavar="A", help="A definition.", show_default=False)
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(
+            metavar="B", help="The one to take its place.", show_default=False
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Write all differences: CSV."),
+    ] = None,
+    as_of: AsOf = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say who gains, who loses and whose date moves between two definitions."""
+    from flows import answers, screens  # noqa: PLC0415
+    from flows.comparing import compared  # noqa: PLC0415
+    from flows.pipeline import Work  # noqa: PLC0415
+    from flows.runs import Job  # noqa: PLC0415
+
+    job = Job(definition=first, as_of=instant(as_of, "--as-of"))
+    try:
+        settings = chosen_settings(needs_platform=False)
+        with screens.Live(is_quiet=as_json) as live:
+            work = Work(job, settings, chosen_home(settings), live)
+            found = awaited(compared(work, second, output))
+    except RetrobadgeError as error:
+        raise reported(error, as_json=as_json) from None
+    if as_json:
+        screens.print_json(found.as_json())
+    else:
+        answers.show_comparison(found)
+
+
+def reconcile(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN", help="Only what this run awarded; else all there is."
+        ),
+    ] = None,
+    *,
+    export: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FILE",
+            help='The platform\'s export "Badges Earn", instead of reading back.',
+        ),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="OURS=THEIRS",
+            help="A column of the export; may be repeated.",
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="The zone of its dates without offset."),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="N", min=1, help="Only N customers."),
+    ] = None,
+    wait: Wait = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the audit with the platform; exit with 3 where they differ."""
+    from flows import answers, screens  # noqa: PLC0415
+    from flows.pipeline import Work  # noqa: PLC0415
+    from flows.reconciling import Wanted, reconcile_badges  # noqa: PLC0415
+    from flows.runs import Job  # noqa: PLC0415
+
+    wanted = Wanted(
+        run=run,
+        sample=sample,
+        export=export,
+        columns=_named_columns(column, export),
+        timezone=_zone(timezone),
+    )
+    try:
+        settings = chosen_settings(needs_platform=True)
+        home = chosen_home(settings)
+        with screens.Live(is_quiet=as_json) as live:
+            work = Work(Job(wait_seconds=wait), settings, home, live)
+            report = awaited(reconcile_badges(work, wanted))
+    except RetrobadgeError as error:
+        raise reported(error, as_json=as_json) from None
+    if as_json:
+        screens.print_json(report.as_json())
+    else:
+        answers.show_reconciled(report, home)
+    raise typer.Exit(report.exit_status)
+
+
+def _named_columns(texts: list[str] | None, export: Path | None) -> dict[str, str]:
+    if texts and export is None:
+        raise typer.BadParameter("--column is about an export: give --export FILE")
+    named = {}
+    for text in texts or []:
+        ours, equals, theirs = text.partition("=")
+        if not (ours and equals and theirs):
+            raise typer.BadParameter(f"--column {text!r} is not OURS=THEIRS")
+        named[ours] = theirs
+    return named
+
+
+def _zone(name: str | None) -> str | None:
+    from zoneinfo import ZoneInfo  # noqa: PLC0415
+
+    try:
+        return name if name is None else ZoneInfo(name).key
+    except (KeyError, ValueError, OSError):
+        raise typer.BadParameter(f"--timezone {name!r} is no zone") from None
 
 
 def _customer_id(text: str) -> int:

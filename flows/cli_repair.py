@@ -14,7 +14,7 @@ from flows.command import AsJson, Wait, awaited, chosen_home, chosen_settings, r
 from transforms.errors import RetrobadgeError
 
 if TYPE_CHECKING:
-    from flows.repair import Repaired
+    from flows.rebuilt import Repaired
 
 
 def restore(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import tomllib
 from collections.abc import Coroutine, Sequence
 from datetime import date, datetime
 from pathlib import Path
@@ -71,6 +72,9 @@ async def imported(work: Work) -> Report:
 
     if not _has_prefect_server():
         return await import_badges(work)
+    # No telemetry, and none of Prefect's own lines between ours, unless asked for.
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     from flows.import_badges import import_here  # noqa: PLC0415
 
     return await import_here(work)
@@ -81,8 +85,14 @@ def _has_prefect_server() -> bool:
     if os.environ.get("PREFECT_API_URL"):
         return True
     home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = home / "profiles.toml"
-    return profiles.exists() and "PREFECT_API_URL" in profiles.read_text("utf-8")
+    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    try:
+        told = tomllib.loads(profiles.expanduser().read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    # A profile that is not in use names a server that is not meant.
+    active = os.environ.get("PREFECT_PROFILE") or told.get("active")
+    return "PREFECT_API_URL" in told.get("profiles", {}).get(active, {})
 
 
 def day(text: str | None, option: str) -> date | None:

@@ -21,14 +21,13 @@ from typing import Any
 
 import polars as pl
 
-from flows.file_bytes import BLOCK, utf8_blocks
+from flows.file_bytes import BLOCK, MAX_LINE, refuse_long_line, utf8_blocks
 from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition import Source
 from transforms.definition_places import near
 from transforms.errors import Fault, FilesRefused
 
 _MARK = "\0"
-_MAX_RECORD = 64 << 20
 _SLOW_ROWS = 50_000
 
 
@@ -77,7 +76,7 @@ class _Csv:
                     break
                 yield frame
                 rest = rest[cut:]
-            if len(rest) > _MAX_RECORD:
+            if len(rest) > MAX_LINE:
                 break
         if rest:
             yield from self._slow(_one_then([rest], blocks))
@@ -160,9 +159,9 @@ class _Csv:
     def _safe_cut(self, data: bytes) -> int:
         """Return the last end of a record: a line end with even quotes before it."""
         cut = data.rfind(b"\n") + 1
-        if not self.quote:
-            return cut
         quote = self.quote.encode()
+        if not quote or quote not in data:
+            return cut
         odd = data.count(quote, 0, cut) % 2
         while odd and cut:
             before = data.rfind(b"\n", 0, cut - 1) + 1
@@ -173,7 +172,8 @@ class _Csv:
     def _fast(self, data: bytes) -> pl.DataFrame | None:
         """Return the rows of a block, or None when Polars is not to be trusted."""
         has_quotes = bool(self.quote) and self.quote.encode() in data
-        newlines, pairs = data.count(b"\n"), data.count(b"\r\n")
+        newlines = data.count(b"\n")
+        pairs = data.count(b"\r\n") if b"\r" in data else 0
         if 0 < pairs < newlines:
             if has_quotes:
                 return None
@@ -288,7 +288,7 @@ class _Csv:
 
     def _slow(self, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame]:
         """Yield the rows of all that is left, or refuse at the line that is wrong."""
-        reader = self._reader(_text_lines(blocks))
+        reader = self._reader(self._text_lines(blocks))
         start = self.line
         values: list[list[str | None]] = [[] for _ in self.wanted]
         own: list[tuple[int, str | None, str | None]] = []
@@ -321,6 +321,19 @@ class _Csv:
                 values, own = [[] for _ in self.wanted], []
         if own:
             yield self._frame(values, own)
+
+    def _text_lines(self, blocks: Iterator[bytes]) -> Iterator[str]:
+        """Yield the lines of UTF-8 blocks, each with its end."""
+        rest = b""
+        why = "is format.quote or the ends of its lines not as declared?"
+        for block in blocks:
+            whole = rest + block
+            cut = whole.rfind(b"\n") + 1
+            yield from io.StringIO(whole[:cut].decode(), newline="\n")
+            rest = whole[cut:]
+            refuse_long_line(rest, shown=self.shown, why=why)
+        if rest:
+            yield rest.decode()
 
     def _frame(
         self,
@@ -381,15 +394,3 @@ class _Lines:
 def _one_then(first: list[bytes], then: Iterator[bytes]) -> Iterator[bytes]:
     yield from first
     yield from then
-
-
-def _text_lines(blocks: Iterator[bytes]) -> Iterator[str]:
-    """Yield the lines of UTF-8 blocks, each with its end."""
-    rest = b""
-    for block in blocks:
-        whole = rest + block
-        cut = whole.rfind(b"\n") + 1
-        yield from io.StringIO(whole[:cut].decode(), newline="\n")
-        rest = whole[cut:]
-    if rest:
-        yield rest.decode()

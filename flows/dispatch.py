@@ -431,6 +431,6 @@ def _log(tracked: Tracked, answer: Answer, decided: Decision) -> None:
 
 def _backoff(tries: int) -> float:
     """Return seconds to wait before the next try: doubling, with jitter."""
-    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** (tries - 1))
+    longest = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** (tries - 1))
     jitter: float = random.uniform(0.5, 1.5)  # noqa: S311  not for secrecy
     return longest * jitter

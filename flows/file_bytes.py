@@ -12,14 +12,16 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from transforms.errors import FilesRefused
+from transforms.errors import Fault, FilesRefused
 
 BLOCK = 16 << 20
+MAX_LINE = 64 << 20
 _BOM = codecs.BOM_UTF8
 
 
@@ -38,56 +40,52 @@ def utf8_blocks(
     FilesRefused naming the line for bytes that are not in the encoding, for NUL
     bytes and for compression that ends too early. `shown` is the file's name there.
     """
-    lines = 1
     is_utf8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
     decoder = codecs.getincrementaldecoder(encoding)()
-    is_first = True
-    for raw in _decompressed(path, shown=shown, block=max(block, len(_BOM))):
-        if is_utf8 and raw.isascii() and not decoder.getstate()[0]:
-            text = raw
-        else:
-            text = _encoded(decoder, raw, encoding, shown, lines)
-            text = raw if is_utf8 else text  # the same bytes, now known to be well
-        if is_first and text:
+    done = 0
+    size = max(block, len(_BOM))
+
+    def refused(code: str, message: str, before: bytes) -> FilesRefused:
+        # Lines are counted when one must be named, not for every file.
+        text = utf8_blocks(path, encoding=encoding, shown=shown, block=block)
+        row = 1 + before.count(b"\n")
+        row += sum(part.count(b"\n") for part in islice(text, done))
+        return FilesRefused(Fault(code=code, message=message, file=shown, row=row))
+
+    for raw in chain(_decompressed(path, shown=shown, block=size), [b""]):
+        text = raw
+        if not (is_utf8 and raw.isascii() and not decoder.getstate()[0]):
+            try:
+                decoded = decoder.decode(raw, not raw)
+            except UnicodeDecodeError as error:
+                bad, start = error.object, error.start
+                raise refused(
+                    "wrong_encoding",
+                    f"the bytes {bad[start : error.end].hex(' ')} are not {encoding}: "
+                    "set format.encoding to what the file is written in (latin-1, "
+                    "utf-16 …)",
+                    bad[:start],
+                ) from None
+            text = raw if is_utf8 else decoded.encode()
+        if not done:
             text = text.removeprefix(_BOM)
-            is_first = False
         if b"\0" in text:
-            at = lines + text.count(b"\n", 0, text.index(b"\0"))
-            raise FilesRefused.of(
+            raise refused(
                 "nul_byte",
                 "a NUL byte: the file is not text, or not in the encoding that "
                 f"format.encoding says ({encoding})",
-                file=shown,
-                row=at,
+                text[: text.index(b"\0")],
             )
-        lines += text.count(b"\n")
+        done += bool(raw)
         yield text
-    _encoded(decoder, b"", encoding, shown, lines, is_last=True)
 
 
-def _encoded(
-    decoder: Any,
-    raw: bytes,
-    encoding: str,
-    shown: str,
-    lines: int,
-    *,
-    is_last: bool = False,
-) -> bytes:
-    """Return a block as UTF-8; the decoder keeps a letter that is cut."""
-    try:
-        text: str = decoder.decode(raw, is_last)
-    except UnicodeDecodeError as error:
-        bad = error.object[error.start : error.end]
-        before = error.object[: error.start].count(b"\n")
+def refuse_long_line(line: bytes, *, shown: str, why: str) -> None:
+    """Refuse a line that grows without end, before it fills the memory."""
+    if len(line) > MAX_LINE:
         raise FilesRefused.of(
-            "wrong_encoding",
-            f"the bytes {bad.hex(' ')} are not {encoding}: set format.encoding to what "
-            "the file is written in (latin-1, utf-16 …)",
-            file=shown,
-            row=lines + before,
-        ) from None
-    return text.encode()
+            "long_line", f"a line is longer than {MAX_LINE >> 20} MB: {why}", file=shown
+        )
 
 
 def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:

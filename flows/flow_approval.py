@@ -63,11 +63,12 @@ async def with_approval(work: Work) -> Report | State[Any]:
         if plan.refused_by:
             raise PlanRefused(*plan.refused_by)
         saved = found_plan(work.home, folder.name)
+        work.screen.stage("waiting for an approval", None)
     if saved.wants_approval and not _is_approved(work.home, saved):
         answer = await _answer(work, saved)
         if answer.decision == "decline":
             told = f"declined by {answer.name}: nothing was sent"
-            return Completed(name="Declined", message=told)
+            return Completed(message=told)
     job = job_of(saved, work.job)
     return await import_badges(replace(work, job=job, wanted=saved))
 
@@ -107,7 +108,6 @@ async def _answer(work: Work, saved: SavedPlan) -> Decision:
         f"this flow run, and lies in the home as {saved.plan_id}. Without an answer "
         "within 24 hours this run ends, and nothing is sent."
     )
-    work.screen.stage("waiting for an approval", None)
     answer = await asuspend_flow_run(
         wait_for_input=Decision.with_initial_data(description=told),
         timeout=WAIT_SECONDS,

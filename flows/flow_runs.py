@@ -45,7 +45,13 @@ from flows.pipeline import Work
 from flows.planning import Plan
 from flows.runs import Job, Report
 from flows.settings import PROJECT, settings
-from transforms.errors import Fault, FilesRefused, Refused, RetrobadgeError
+from transforms.errors import (
+    Fault,
+    FilesRefused,
+    RetrobadgeError,
+    StoppedPartWay,
+    Unbalanced,
+)
 
 A_DAY = 86_400.0
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -228,34 +234,34 @@ def _step_name(name: str, values: tuple[Any, ...]) -> str:
 def _ended(outcome: Outcome) -> State[Any]:
     """Return the state that says in one line how a run ended.
 
-    A flow run fails where a person must look, or it must run again; a run that was to
-    stop at an hour, and one that left awards open, are done, and their state's name
-    says so.
+    A flow run fails where a person must look, or it must run again. One that was to
+    stop at an hour, and one that left awards open, have done what they were asked to,
+    and say so. States keep Prefect's own names: automations go by them.
     """
     report, error = outcome.report, outcome.error
-    if error is not None:
-        return _failed(error)
-    if report is None:
-        raise AssertionError("a run ended without a report and without an error")
+    is_stop = error is None or isinstance(error, StoppedPartWay)
+    if report is None or not is_stop:
+        return _failed(error or AssertionError("no report and no error"))
     told, data = report_line(report), report.as_json()
     if not report.is_balanced:
-        return Failed(name="Unbalanced", message=error_line(Refused(*report.errors)))
+        return _failed(Unbalanced(*report.errors))
     if report.stopped_by == "--stop-at":
-        left = f"stopped at the hour asked for; {told}: the next run goes on"
-        return Completed(name="Stopped", message=left, data=data)
-    if report.exit_status == 4:
+        left = f"stopped at the hour asked for, the next run goes on: {told}"
+        return Completed(message=left, data=data)
+    if error is not None:
+        return _failed(error)
+    if report.exit_status == StoppedPartWay.exit_status:
         why = report.stopped_by or "requests are left"
-        return Failed(name="Stopped", message=f"stopped ({why}); {told}: run again")
-    name = "Open" if report.exit_status == 3 else None
-    return Completed(name=name, message=told, data=data)
+        return Failed(message=f"stopped part-way ({why}), run again: {told}")
+    return Completed(message=told, data=data)
 
 
 def _failed(error: BaseException) -> State[Any]:
     for one in getattr(error, "faults", ()):
         get_run_logger().error("%s", fault_line(error, one))
-    names = {1: "Refused", 4: "Stopped", 5: "Look"}
-    name = names.get(getattr(error, "exit_status", 0))
-    return Failed(name=name, message=error_line(error))
+    words = {1: "refused: ", 4: "stopped part-way: ", 5: "look: "}
+    word = words.get(getattr(error, "exit_status", 0), "")
+    return Failed(message=f"{word}{error_line(error)}")
 
 
 def error_line(error: BaseException) -> str:

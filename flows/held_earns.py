@@ -15,20 +15,18 @@ from pathlib import Path
 
 import polars as pl
 
-from transforms.activity_values import identifiers, instants, whole_numbers
+from transforms.activity_values import INSTANT, identifiers, instants, whole_numbers
 from transforms.definition import Definition, Held
 from transforms.errors import Fault, FilesRefused
 
 _NULLS = ("",)
 _MOST_FAULTS = 20
-HELD_SCHEMA = pl.Schema(
-    {
-        "badge_meta_id": pl.String,
-        "customer_id": pl.Int64,
-        "earn_event_date": pl.Datetime("us", "UTC"),
-        "earned_badge_id": pl.String,
-    }
-)
+HELD_SCHEMA: dict[str, pl.DataType] = {
+    "badge_meta_id": pl.String(),
+    "customer_id": pl.Int64(),
+    "earn_event_date": INSTANT,
+    "earned_badge_id": pl.String(),
+}
 
 
 def held_earns(definition: Definition) -> pl.DataFrame | None:

@@ -48,7 +48,7 @@ TABLES = (
 )
 VIEWS = ("award_states", "request_states")
 # What came later, in order: statements that a ledger of any age takes, and again.
-ADDITIONS = ("add_runs_requests_per_minute",)
+ADDITIONS = ("add_runs_requests_per_minute", "create_reconciliations")
 _SEQUENCED = ("award_events", "request_events")
 
 

@@ -11,9 +11,11 @@ which its Content-Security-Policy says to the browser too.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -47,6 +49,9 @@ def plot(spec: Spec | None, title: str) -> Markup | None:
     if spec is None:
         return None
     svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    # Several plots stand on one page, and all number their parts from nought.
+    name = sha256(title.encode()).hexdigest()[:8]
+    svg = re.sub(r'(\bid="|\burl\(#)', rf"\g<1>{name}-", svg)
     label = Markup('<svg role="img" aria-label="{}" ').format(title)
     # The picture is made here, of texts that Vega escapes.
     return label + Markup(svg.removeprefix("<svg "))  # noqa: S704

@@ -153,7 +153,7 @@ def made_plan(
     claimed: list[Fault] = []
     for badge in definition.badges:
         on_badge(badge.name)
-        met = _qualified(activity, badge, definition, selection.as_of, rows)
+        met = qualified(activity, badge, definition, selection.as_of, rows)
         known = known_awards(badge.badge_meta_id, badge.series)
         classified = classified_awards(
             met,
@@ -198,14 +198,17 @@ def made_plan(
     return plan
 
 
-def _qualified(
+def qualified(
     activity: pl.LazyFrame,
     badge: Badge,
     definition: Definition,
     as_of: datetime,
     rows: int,
 ) -> pl.DataFrame:
-    """Qualify customer by customer, in as many partitions as memory asks for."""
+    """Return who met a badge's rule, in as many partitions as memory asks for.
+
+    `activity` is current, `rows` how much of it there is; see `rules.qualifications`.
+    """
     partitions = -(-rows // ROWS_A_PARTITION)
     columns = required_columns(badge)
     present = activity.collect_schema().names()

@@ -146,7 +146,9 @@ async def first_awards(
     lowest = ordered.head(FIRST_CANDIDATES + MORE_CANDIDATES)
     best: FirstAwards | None = None
     for row in pl.concat([named, lowest]).iter_rows(named=True):
-        reading = await read_customer(line, row["customer_id"], badge.badge_meta_id)
+        reading = await read_customer(
+            line, row["customer_id"], badge.badge_meta_id, is_thorough=True
+        )
         count = 0 if reading is None or reading.is_empty else reading.earn_count or 1
         choice = FirstAwards(
             badge.badge_meta_id, row["award_id"], row["customer_id"], count

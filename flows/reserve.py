@@ -82,7 +82,8 @@ def reserve_again(
     stamp = pl.lit(now, dtype=_UTC)
     code = pl.col("error_code")
     was = pl.concat_str(pl.lit("retried: was "), "status")
-    events = wanted.awards.join(wanted.request_awards, on="award_id").select(
+    refused = wanted.awards.select("award_id", "status", "error_code")
+    events = refused.join(wanted.request_awards, on="award_id").select(
         "award_id",
         changed_at=stamp,
         from_status="status",

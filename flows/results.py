@@ -14,7 +14,7 @@ from flows.screens import printable, show_table
 
 if TYPE_CHECKING:
     from flows.claiming import Claims, Listed
-    from flows.repair import Repaired
+    from flows.rebuilt import Repaired
     from flows.runs import Report
     from flows.undo import Preview
 

@@ -54,7 +54,7 @@ async def revoke_badges(parameters: RevokeParameters) -> State[Any]:
         if parameters.is_confirmed:
             return await revoke_awards(work, parameters.run)
         found = await work.steps("preview", _preview, work, parameters.run)
-        return Completed(name="Preview", message=_told(found))
+        return Completed(message=_told(found))
 
     job = asked_job(parameters, is_confirmed=parameters.is_confirmed)
     return await carried_out(f"revoke {parameters.run}", job, body)

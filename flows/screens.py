@@ -158,9 +158,10 @@ def show_table(title: str | None, columns: Sequence[str], rows: Iterable[Any]) -
         is_number = bool(found) and all(
             isinstance(row[number], int | float) or row[number] is None for row in found
         )
-        # What is cut off can't be copied: ids stay whole, on two lines if need be.
         side: Literal["left", "right"] = "right" if is_number else "left"
-        table.add_column(name, justify=side, overflow="fold")
+        # Ids are there to be copied: whole, and on one line.
+        is_id = name.endswith("id")
+        table.add_column(name, justify=side, overflow="fold", no_wrap=is_id)
     for row in found:
         table.add_row(*(Text(_shown(value)) for value in row))
     console.print(table)

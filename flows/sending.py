@@ -187,6 +187,7 @@ def _settling(run: Run, recorder: Recorder) -> Settling:
             settle_after=settings.capillary_settle_after_seconds,
         ),
         verdicts=_verdicts(run) if settings.capillary_canary else {},
+        may_prove=settings.capillary_canary,
     )
 
 

@@ -8,9 +8,10 @@ belong here: what a reading proves (`transforms.evidence`), sending and waiting
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Literal
 
 import polars as pl
@@ -23,14 +24,16 @@ from transforms.evidence import (
     Reading,
     Sought,
     Verdict,
+    data_of,
     found_earns,
     has_unexplained,
     is_absence_shown,
+    is_missing,
     last_earn_of,
     page_count,
     reading_of,
 )
-from transforms.outcomes import Outcome
+from transforms.outcomes import Answer, Outcome
 from transforms.requests import successor
 from transforms.statuses import AwardStatus, RequestStatus
 
@@ -73,6 +76,8 @@ class Settling:
     rows: Rows
     waits: Waits
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    # Without canaries absence is never proved.
+    may_prove: bool = True
 
     def __post_init__(self) -> None:
         self._doubts: dict[str, int] = {}
@@ -115,20 +120,75 @@ class Settling:
     async def read_back(self, tracked: Tracked, line: Line) -> list[Step]:
         """Read every open customer, settle those proved, choose what comes next."""
         readings, known = await self.settle_present(tracked, line)
-        await self._believe(tracked, tracked.doubted)
+        await self._settle_doubted(tracked, readings, known)
         if not tracked.awards:
             return []
+        await self._look_at_controls(tracked.request.badge_meta_id, line)
         unread = [c for c in tracked.awards if readings[c] is None]
         if unread and tracked.reads_failed < MOST_FAILED_READS - 1:
             return self._read_again(tracked)
-        if len(unread) == len(tracked.awards):
-            return await self.give_up(tracked, "the platform could not be read")
-        if tracked.lists_strangers:
-            told = "the answer listed customers who were not asked for: merged perhaps"
+        if told := _unprovable(tracked, unread):
             return await self.give_up(tracked, told)
         if tracked.is_burnt or tracked.is_foreign or tracked.refusals:
             return await self._after_burning(tracked, readings, known, line)
         return await self._before_resending(tracked, readings, known, line)
+
+    async def _look_at_controls(self, badge: str, line: Line) -> None:
+        """Where no canary could be seen, look for others who surely have the badge.
+
+        Reading may have failed just when the canary was looked for, or its verdict is
+        too old. One who was issued by answer and shows with the date we sent does as
+        well as a canary.
+        """
+        verdict, now = self.verdicts.get(badge), utc_now()
+        is_seen = verdict and (verdict.lists_earns or verdict.moves_count)
+        if not self.may_prove or (verdict and is_seen and verdict.holds_at(now)):
+            return
+        for customer_id, earned_badge_id, earn_date in await self._controls(badge, now):
+            reading = await read_customer(line, customer_id, badge, is_thorough=True)
+            earns = reading.earns if reading else ()
+            dated = [earn for earn in earns if earn.earn_event_date == earn_date]
+            if reading is None or not dated:
+                continue
+            ids = {earn.earned_badge_id for earn in dated}
+            found = Verdict(
+                badge_meta_id=badge,
+                customer_id=customer_id,
+                lists_earns=reading.is_listed and earned_badge_id in ids,
+                moves_count=(reading.earn_count or 0) >= len(earns),
+                lag_seconds=verdict.lag_seconds if verdict else 0.0,
+                decided_at=now,
+            )
+            await self.store(found)
+            return
+
+    async def _controls(
+        self, badge: str, near: datetime
+    ) -> list[tuple[int, str, datetime]]:
+        """Return who was issued by answer, so long ago that it shows, nearest first."""
+        controls = await asyncio.to_thread(
+            self.ledger.read,
+            "control_customers",
+            badge_meta_id=badge,
+            issued_until=utc_now() - self._lag(badge),
+            near=near,
+        )
+        return list(controls.iter_rows())
+
+    async def store(self, verdict: Verdict) -> None:
+        """Keep what reading back showed of a badge."""
+        entry = Entry().add(
+            "verdicts",
+            badge_meta_id=verdict.badge_meta_id,
+            run_id=self.rows.run_id,
+            customer_id=verdict.customer_id,
+            lists_earns=verdict.lists_earns,
+            moves_count=verdict.moves_count,
+            lag_seconds=verdict.lag_seconds,
+            decided_at=verdict.decided_at,
+        )
+        await self.recorder.write(entry)
+        self.verdicts[verdict.badge_meta_id] = verdict
 
     async def settle_present(
         self, tracked: Tracked, line: Line
@@ -139,13 +199,19 @@ class Settling:
         """
         badge = tracked.request.badge_meta_id
         readings = {
-            customer_id: await read_customer(line, customer_id, badge)
+            customer_id: await self._read(line, customer_id, badge)
             for customer_id in list(tracked.awards)
         }
         async with self._matching:
             known = await asyncio.to_thread(self._known, badge, list(readings))
             await self._settle_found(tracked, readings, known)
         return readings, known
+
+    async def _read(self, line: Line, customer_id: int, badge: str) -> Reading | None:
+        """Read a customer by every way, unless the list alone was shown to do."""
+        verdict = self.verdicts.get(badge)
+        is_shown = verdict is not None and verdict.lists_earns
+        return await read_customer(line, customer_id, badge, is_thorough=not is_shown)
 
     def _known(self, badge_meta_id: str, customer_ids: list[int]) -> pl.DataFrame:
         wanted = pl.DataFrame({"customer_id": customer_ids}, {"customer_id": pl.Int64})
@@ -177,8 +243,32 @@ class Settling:
         if entry.rows:
             await self.recorder.write(entry)
 
+    async def _settle_doubted(
+        self,
+        tracked: Tracked,
+        readings: dict[int, Reading | None],
+        known: pl.DataFrame,
+    ) -> None:
+        """Believe a refusal beside a new id if the earn is not there all the same.
+
+        Where the platform offers nothing to read, its code is all there is.
+        """
+        doubted = {
+            customer_id: outcome
+            for customer_id, outcome in tracked.doubted.items()
+            if customer_id in tracked.awards
+        }
+        missing = self._missing(tracked, readings, known, is_proof=False)
+        believed = {
+            customer_id: outcome
+            for customer_id, outcome in doubted.items()
+            if customer_id in missing
+            or ((reading := readings[customer_id]) is not None and reading.is_silent)
+        }
+        await self._believe(tracked, believed)
+
     async def _believe(self, tracked: Tracked, refusals: dict[int, Outcome]) -> None:
-        """Settle refusals that reading back, or its failing, did not contradict."""
+        """Settle refusals that reading back did not contradict."""
         entry, now = Entry(), utc_now()
         for customer_id, outcome in list(refusals.items()):
             if customer_id in tracked.awards:
@@ -200,68 +290,84 @@ class Settling:
     ) -> list[int] | None:
         """Return the open customers whose absence is a proof.
 
-        None if that can't be told now: somebody who has the badge does not show.
+        None if that can't be told now: nobody who has the badge shows.
         """
-        absent = [
-            customer_id
-            for customer_id in tracked.awards
-            if (reading := readings[customer_id]) is not None
-            and self._is_absent(
-                tracked, reading, known.filter(pl.col("customer_id") == customer_id)
-            )
-        ]
+        absent = self._missing(tracked, readings, known, is_proof=True)
         if absent and not await self._is_control_visible(tracked, absent, line):
             return None
         return absent
 
-    def _is_absent(
-        self, tracked: Tracked, reading: Reading, theirs: pl.DataFrame
-    ) -> bool:
+    def _missing(
+        self,
+        tracked: Tracked,
+        readings: dict[int, Reading | None],
+        known: pl.DataFrame,
+        *,
+        is_proof: bool,
+    ) -> list[int]:
+        """Return the open customers in whose reading there is no room for our earn.
+
+        A verdict says how a reading is to be taken. Without one no reading is a proof.
+        """
+        verdict = self.verdicts.get(tracked.request.badge_meta_id)
         since = tracked.first_attempt_at or tracked.request.earn_event_date
-        return is_absence_shown(
-            reading,
-            verdict=self.verdicts.get(tracked.request.badge_meta_id),
-            now=utc_now(),
-            issued_before=theirs.filter(_IS_SETTLED).height,
-            is_explained=not has_unexplained(
+        missing = []
+        for customer_id in tracked.awards:
+            reading = readings[customer_id]
+            if reading is None:
+                continue
+            theirs = known.filter(pl.col("customer_id") == customer_id)
+            is_explained = not has_unexplained(
                 reading,
                 struck_out=_ids(theirs),
                 our_dates=set(theirs["earn_event_date"]),
                 since=since,
-            ),
-        )
+            )
+            before = theirs.filter(_IS_SETTLED).height
+            if is_proof or self.is_shown(tracked):
+                is_out = is_absence_shown(
+                    reading,
+                    verdict=verdict,
+                    now=utc_now(),
+                    issued_before=before,
+                    is_explained=is_explained,
+                )
+            else:
+                is_out = is_missing(
+                    reading, issued_before=before, is_explained=is_explained
+                )
+            if is_out:
+                missing.append(customer_id)
+        return missing
 
     async def _is_control_visible(
         self, tracked: Tracked, absent: Sequence[int], line: Line
-    ) -> bool:
+    ) -> bool | None:
         """Tell whether a customer who surely has the badge shows the same way.
 
         Of those who were issued long enough ago to show, the one whose answer came
-        nearest to our last attempt: what hides one of the two hides the other.
+        nearest to our last attempt: what hides one of the two hides the other. None if
+        there is nobody.
         """
         badge = tracked.request.badge_meta_id
-        now = utc_now()
-        controls = await asyncio.to_thread(
-            self.ledger.read,
-            "control_customers",
-            badge_meta_id=badge,
-            issued_until=now - self._lag(badge),
-            near=tracked.last_ended_at or now,
-        )
-        for customer_id, earned_badge_id, earn_date in controls.iter_rows():
+        near = tracked.last_ended_at or utc_now()
+        verdict = self.verdicts.get(badge)
+        for customer_id, earned_badge_id, earn_date in await self._controls(
+            badge, near
+        ):
             if customer_id in absent:
                 continue
-            reading = await read_customer(line, customer_id, badge)
+            reading = await self._read(line, customer_id, badge)
             if reading is None:
                 continue
-            if not self.verdicts[badge].lists_earns:
-                return bool(reading.earn_count)
+            if verdict is None or not verdict.lists_earns:
+                return bool(reading.earn_count or reading.earns)
             return any(
                 earn.earned_badge_id == earned_badge_id
                 or earn.earn_event_date == earn_date
                 for earn in reading.earns
             )
-        return False
+        return None
 
     async def _again_or_give_up(self, tracked: Tracked, reason: str) -> list[Step]:
         if tracked.reads_failed < MOST_FAILED_READS - 1:
@@ -282,17 +388,22 @@ class Settling:
         known: pl.DataFrame,
         line: Line,
     ) -> list[Step]:
-        """Send the rest again under the same id, with only those still missing."""
+        """Send the rest again under the same id, with only those still missing.
+
+        An id is no fence where a call that half succeeded and failed has freed it: a
+        customer whose reading has room for our earn is not missing.
+        """
         tracked.reads_absent += 1
         age = utc_now() - (tracked.last_ended_at or utc_now())
-        may_be_sent: list[int] | None = [
-            c for c in tracked.awards if readings[c] is not None
-        ]
         if age > ID_REMEMBERED:
-            may_be_sent = await self._shown_absent(tracked, readings, known, line)
-        if may_be_sent is None:
+            absent = await self._shown_absent(tracked, readings, known, line)
+        else:
+            absent = self._missing(tracked, readings, known, is_proof=False)
+            if await self._is_control_visible(tracked, absent, line) is False:
+                absent = None
+        if absent is None:
             return await self._again_or_give_up(tracked, NO_CONTROL)
-        return await self._resent(tracked, may_be_sent)
+        return await self._resent(tracked, absent)
 
     async def _resent(self, tracked: Tracked, may_be_sent: list[int]) -> list[Step]:
         if not may_be_sent:
@@ -376,6 +487,17 @@ class Settling:
         return []
 
 
+def _unprovable(tracked: Tracked, unread: Sequence[int]) -> str | None:
+    """Say why nothing more can be proved of what is left of a request, if so it is."""
+    if len(unread) == len(tracked.awards):
+        return "the platform could not be read"
+    if tracked.lists_strangers:
+        return "the answer listed customers who were not asked for: merged perhaps"
+    if set(tracked.doubted) == set(tracked.awards):
+        return "refused beside a new id, and an earn shows that may be it"
+    return None
+
+
 _IS_SETTLED = pl.col("status").is_in(["issued", "already_earned", "revoked"])
 
 
@@ -402,35 +524,61 @@ def _rivals(theirs: pl.DataFrame, ours: Sought) -> list[Sought]:
     ]
 
 
-async def read_customer(line: Line, customer_id: int, badge: str) -> Reading | None:
+# Asked again, the platform would say the same.
+_NOT_OFFERED = frozenset({400, 403, 404})
+
+
+async def read_customer(
+    line: Line, customer_id: int, badge: str, *, is_thorough: bool = False
+) -> Reading | None:
     """Read one customer's earns of one badge; None if the platform won't say.
 
-    Where the reading lists no earns, the customer's earned list is asked as well: it
-    shows the last earn of each badge, which can prove presence, never absence.
+    Where earns are counted and not listed with their dates, or with `is_thorough` none
+    are listed, the customer's earned list is asked as well, expired ones included: it
+    shows the last earn of each badge, and how many there are.
     """
-    reading = None
-    for number in range(READ_TRIES):
-        answer = await line.customer_badge(customer_id, badge)
-        reading = reading_of(answer.body) if answer.http_status == 200 else None
-        if reading is not None:
-            break
-        if answer.http_status == 401:
-            line.discard_token()
-        if number < READ_TRIES - 1:
-            await asyncio.sleep(0.2 * 2**number)
-    if reading is None or reading.is_whole or not reading.earn_count:
+    answer = await _asked(line, partial(line.customer_badge, customer_id, badge))
+    if answer.http_status in _NOT_OFFERED:
+        return Reading(earn_count=None)
+    reading = reading_of(answer.body) if answer.http_status == 200 else None
+    if reading is None or (reading.is_whole and reading.is_dated):
         return reading
-    last = await _last_earn(line, customer_id, badge)
+    if not reading.earn_count and not is_thorough:
+        return reading
+    pages = await _earned_pages(line, customer_id)
+    if pages is None:
+        return None
+    last = last_earn_of(pages, badge)
     return reading if last is None else reading.joined(last)
 
 
-async def _last_earn(line: Line, customer_id: int, badge: str) -> Reading | None:
+async def _earned_pages(line: Line, customer_id: int) -> list[bytes] | None:
+    """Return the pages of a customer's earned list; none where there is no such list.
+
+    None if the platform won't say now: what can't be read must not look empty.
+    """
     bodies: list[bytes] = []
     page, pages = 0, 1
     while page < pages:
-        answer = await line.earned_list(customer_id, page)
-        if answer.http_status != 200:
+        answer = await _asked(line, partial(line.earned_list, customer_id, page))
+        if answer.http_status in _NOT_OFFERED:
+            return []
+        if answer.http_status != 200 or data_of(answer.body) is None:
             return None
         bodies.append(answer.body)
         pages, page = page_count(answer.body), page + 1
-    return last_earn_of(bodies, badge)
+    return bodies
+
+
+async def _asked(line: Line, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Read something, again where the platform may answer better in a moment."""
+    for number in range(READ_TRIES - 1):
+        answer = await ask()
+        if answer.http_status in _NOT_OFFERED:
+            return answer
+        if answer.http_status == 200 and data_of(answer.body) is not None:
+            return answer
+        if answer.http_status == 401:
+            line.discard_token()
+        await asyncio.sleep(0.2 * 2**number)
+    return await ask()

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from flows.file_bytes import utf8_blocks
+from flows.file_bytes import refuse_long_line, utf8_blocks
 from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition import Source
 from transforms.definition_places import near
@@ -44,9 +44,9 @@ def parquet_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataF
     try:
         scan = pl.scan_parquet(path, glob=False)
         schema = scan.collect_schema()
-        _check_parquet(schema, source, wanted, shown)
-        nulls = [name for name in wanted if schema[name] == pl.Null]
-        rows = scan.select(list(wanted)).cast(dict.fromkeys(nulls, pl.String))
+        _check_parquet(schema, source, shown)
+        worded = [name for name in wanted if _is_text(schema[name])]
+        rows = scan.select(list(wanted)).cast(dict.fromkeys(worded, pl.String))
         yield (
             rows.clear()
             .collect()
@@ -65,26 +65,30 @@ def parquet_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataF
         ) from error
 
 
-def _check_parquet(
-    schema: pl.Schema, source: Source, wanted: dict[str, str], shown: str
-) -> None:
+def _check_parquet(schema: pl.Schema, source: Source, shown: str) -> None:
     faults = []
-    for name, ours in wanted.items():
-        if name not in schema:
-            close = near(name, schema.names())
-            message = (
-                f"no such column{close}: change columns.{ours}; there is "
-                f"{', '.join(schema.names())[:300]}"
-            )
-            faults.append(
-                Fault(code="column_missing", message=message, file=shown, column=name)
-            )
-        elif message := _unfit(schema[name], ours, source):
-            faults.append(
-                Fault(code="column_type", message=message, file=shown, column=name)
-            )
+    for ours, theirs in source.columns.items():
+        for name in (theirs,) if isinstance(theirs, str) else theirs:
+            code = "column_type"
+            if name not in schema:
+                code = "column_missing"
+                message = (
+                    f"no such column{near(name, schema.names())}: change "
+                    f"columns.{ours}; there is {', '.join(schema.names())[:300]}"
+                )
+            else:
+                message = _unfit(schema[name], ours, source)
+            if message:
+                faults.append(
+                    Fault(code=code, message=message, file=shown, column=name)
+                )
     if faults:
         raise FilesRefused(*faults)
+
+
+def _is_text(dtype: pl.DataType) -> bool:
+    is_coded = isinstance(dtype, pl.Categorical | pl.Enum)
+    return is_coded or dtype in {pl.String, pl.Null}
 
 
 def _unfit(dtype: pl.DataType, ours: str, source: Source) -> str:
@@ -105,10 +109,7 @@ def _unfit(dtype: pl.DataType, ours: str, source: Source) -> str:
         if style.startswith("epoch_")
         else dtype == pl.Date or isinstance(dtype, pl.Datetime),
     }
-    is_text = dtype in {pl.String, pl.Null} or isinstance(
-        dtype, pl.Categorical | pl.Enum
-    )
-    if is_text or fits[kind]:
+    if _is_text(dtype) or fits[kind]:
         return ""
     if kind == "time" and is_number:
         return (
@@ -173,8 +174,8 @@ def _json_row(
     values: list[str | None] = [None] * len(wanted)
     try:
         found = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        fault = f"no JSON ({error})"
+    except orjson.JSONDecodeError:
+        fault = "no JSON"
     else:
         if not isinstance(found, dict):
             fault = "no JSON object"
@@ -224,6 +225,7 @@ def _lines(path: Path, source: Source, shown: str) -> Iterator[bytes]:
     rest = b""
     for block in utf8_blocks(path, encoding=source.format.encoding, shown=shown):
         *lines, rest = (rest + block).split(b"\n")
+        refuse_long_line(rest, shown=shown, why="give one JSON object a line")
         yield from lines
     if rest:
         yield rest

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.activity_files import (
+    EarlierFile,
     accept_file,
     accept_files,
     find_files,
@@ -157,6 +158,108 @@ def test_order_runs_on_over_sources(place):
     ]
 
 
+def earlier_of(files):
+    """Return files as the ledger of a run knows them."""
+    return [
+        EarlierFile(source=f.source, path=f.path, fingerprint=f.fingerprint)
+        for f in files
+    ]
+
+
+def missing(place, policy):
+    """Return a definition over a*.csv with this `missing_files`."""
+    parsed = place.defined("a*.csv")
+    (source,) = parsed.sources
+    source = source.model_copy(update={"missing_files": policy})
+    return parsed.model_copy(update={"sources": (source,)})
+
+
+def test_a_file_that_is_gone_is_refused(place):
+    """A file that an earlier run stood on should be missed, unless not asked for."""
+    path = place.put("a1.csv")
+    place.put("a2.csv")
+    parsed, files = place.accept("a*.csv")
+    path.unlink()
+    with pytest.raises(FilesRefused) as caught:
+        find_files(parsed, earlier_of(files))
+    assert [(f.code, f.file) for f in caught.value.faults] == [("file_gone", "a1.csv")]
+    narrower = place.defined("a2*.csv")
+    assert len(find_files(narrower, earlier_of(files))) == 1
+
+
+def test_a_file_that_is_gone_can_be_forgotten(place):
+    """With missing_files = "forget" a file that is gone should be left out."""
+    place.put("a1.csv").unlink()
+    place.put("a2.csv")
+    gone = [EarlierFile(source="activity", path="a1.csv", fingerprint="0")]
+    found = find_files(missing(place, "forget"), gone)
+    assert [file.path for file in found] == ["a2.csv"]
+
+
+def test_a_file_that_is_gone_can_be_kept(place):
+    """With missing_files = "keep" its accepted rows should go on counting in place."""
+    path = place.put("a1.csv")
+    place.put("a2.csv")
+    parsed = missing(place, "keep")
+    first = accept_files(parsed, place.accepted)
+    path.unlink()
+    found = find_files(parsed, earlier_of(first))
+    again = [accept_file(file, parsed, place.accepted) for file in found]
+    assert [(f.path, f.file_order, f.is_read_now) for f in again] == [
+        ("a1.csv", 0, False),
+        ("a2.csv", 1, False),
+    ]
+    assert [f.fingerprint for f in again] == [f.fingerprint for f in first]
+
+
+def test_a_kept_file_must_be_what_is_asked_for(place):
+    """Kept rows that are lost, or were read otherwise, should be refused."""
+    place.put("a1.csv")
+    parsed = missing(place, "keep")
+    files = accept_files(parsed, place.accepted)
+    (place.folder / "a1.csv").unlink()
+    (found,) = find_files(parsed, earlier_of(files))
+    (source,) = parsed.sources
+    other = parsed.model_copy(
+        update={"sources": (source.model_copy(update={"ambiguous": "latest"}),)}
+    )
+    with pytest.raises(FilesRefused, match="read with other settings"):
+        accept_file(found, other, place.accepted)
+    files[0].accepted_path.unlink()
+    with pytest.raises(FilesRefused, match="no longer there"):
+        accept_file(found, parsed, place.accepted)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_asked_for"),
+    [
+        ("in/a.csv", True),
+        ("in/*.csv", True),
+        ("in/../in/a.csv", True),
+        ("**/a.csv", True),
+        ("**/*", True),
+        ("in/**/a.csv", True),
+        ("*.csv", False),
+        ("in/b*.csv", False),
+        ("in/a.csv.gz", False),
+        ("in/**/b/*.csv", False),
+    ],
+)
+def test_patterns_ask_for_files_that_are_not_there(place, pattern, is_asked_for):
+    """A file that is gone should be missed by exactly the patterns that matched it."""
+    place.put("in/b.csv")
+    place.put("in/a.csv.gz", gzip.compress(TEXT.encode()))
+    place.put("c.csv")
+    place.put("in/x/b/c.csv")
+    gone = [EarlierFile(source="activity", path="in/a.csv", fingerprint="0")]
+    try:
+        find_files(place.defined(pattern), gone)
+        found = set()
+    except FilesRefused as error:
+        found = {fault.code for fault in error.faults}
+    assert ("file_gone" in found) == is_asked_for
+
+
 # -- the formats ----------------------------------------------------------------
 
 
@@ -220,6 +323,8 @@ def zstd(data):
         ("a.csv.gz", gzip.compress(TEXT.encode()), ""),
         ("a.CSV.gz", gzip.compress(TEXT.encode()), ""),
         ("a.csv.zst", zstd(TEXT.encode()), ""),
+        ("a.csv.gz", gzip.compress(HEADER.encode()) + gzip.compress(ROWS.encode()), ""),
+        ("a.csv.zst", zstd(HEADER.encode()) + zstd(ROWS.encode()), ""),
         ("a.ndjson", JSON, ""),
         ("a.jsonl.gz", gzip.compress(JSON.replace("\n", "\r\n\n").encode()), ""),
         (
@@ -353,6 +458,33 @@ def test_typed_parquet_columns(place):
     assert (row["ok"], row["nothing"]) == (True, None)
 
 
+def test_coded_text_is_read_as_text(place):
+    """A categorical customer id should be its text, never its code."""
+    ids = pl.Series(["700", "x"], dtype=pl.Categorical)
+    place.put("a.parquet", parquet(c=ids, t=["2024-01-05"] * 2))
+    _, files = place.accept("a.parquet", columns='customer_id = "c", occurred_at = "t"')
+    assert counts(files[0]) == {"read": 2, "accepted": 1, "rejected": 1}
+    assert pl.read_parquet(files[0].accepted_path)["customer_id"].to_list() == [700]
+
+
+def test_a_column_mapped_twice_must_fit_both(place):
+    """A column that two of ours are mapped to should be checked for each."""
+    place.put("a.parquet", parquet(c=[date(2024, 1, 5)], t=["2024-01-05"]))
+    columns = 'customer_id = "c", occurred_at = "t", note = "c"'
+    (fault,) = place.refusal("a.parquet", columns=columns)
+    assert (fault.code, fault.column) == ("column_type", "c")
+    assert "customer_id" in fault.message
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.ndjson"])
+def test_a_line_without_end_is_refused(place, name):
+    """A line that grows without end should be refused before it fills the memory."""
+    begin = HEADER.encode() if name == "a.csv" else b""
+    place.put(name, begin + b'"' + b"x" * (65 << 20))
+    (fault,) = place.refusal(name)
+    assert fault.code == "long_line"
+
+
 @pytest.mark.parametrize(
     ("column", "values", "more"),
     [
@@ -416,8 +548,7 @@ def test_json_values(place):
         (6, None, None, 3),
     ]
     assert [
-        (row["row_number"], row["reason"].split(" (")[0])
-        for row in rejected_rows(files).to_dicts()
+        (row["row_number"], row["reason"]) for row in rejected_rows(files).to_dicts()
     ] == [
         (4, "amount: more than 2 decimals"),
         (5, "line: 'sum' is a list or an object, not a value"),
@@ -724,6 +855,16 @@ def test_home_is_private_and_holds_whole_files_only(place):
     for path in place.accepted.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(place.accepted.stat().st_mode) == 0o700
+
+
+def test_a_record_of_another_version_is_read_again(place):
+    """Counts that this version did not write should make a file unread."""
+    place.put("a.csv")
+    for record in (b"{}", b'{"rows": 1}', b"{"):
+        _, (file,) = place.accept()
+        (place.accepted / f"{file.fingerprint}.json").write_bytes(record)
+        _, (again,) = place.accept()
+        assert again.is_read_now
 
 
 def test_a_half_kept_file_is_read_again(place):

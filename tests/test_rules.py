@@ -410,6 +410,15 @@ def test_sum_beyond_64_bits_is_still_right() -> None:
     )
 
 
+def test_a_bound_beyond_every_number_is_never_met() -> None:
+    """What nobody can reach is no fault: nobody earns the badge."""
+    for kind in ("activity_count", "total_amount"):
+        for bound in (2**63, 10**40):
+            rule = f'kind = "{kind}", at_least = {bound}'
+            for within in ("", ', within = "1d"'):
+                assert met(ONE_OF_NULLS, f"rule = {{ {rule}{within} }}").is_empty()
+
+
 # Different values
 
 
@@ -650,6 +659,24 @@ def test_within_a_sum_starts_again_at_nothing() -> None:
         2           100      a4
         """,
     )
+
+
+@pytest.mark.parametrize("unit", ["h", "d", "w", "mo", "y"])
+@pytest.mark.parametrize("kind", ["activity_count", "total_amount"])
+def test_a_window_longer_than_history_holds_all_of_it(kind: str, unit: str) -> None:
+    """The longest durations that can be written are windows too."""
+    long_ago, lately = (
+        Activity(
+            customer_id=7,
+            activity_id=f"a{year}",
+            occurred_at=datetime(year, 1, 5, tzinfo=UTC),
+            amount=100,
+        )
+        for year in (1999, 2024)
+    )
+    rule = f'kind = "{kind}", at_least = 2, within = "999999{unit}"'
+    found = met([long_ago, lately], f"rule = {{ {rule} }}")
+    assert found["evidence_activity_id"].to_list() == ["a2024"]
 
 
 # Calendar periods
@@ -1049,6 +1076,12 @@ RULES = [
     'kind = "elapsed", since = "first_activity", after = "1d"',
 ]
 
+ONE_OF_NULLS = [
+    Activity(
+        customer_id=7, activity_id="a", occurred_at=datetime(2024, 1, 5, tzinfo=UTC)
+    )
+]
+
 
 def met(activity: list[Activity], badge: str) -> pl.DataFrame:
     """Return the qualifications of activity that has a column `store`."""
@@ -1073,10 +1106,7 @@ def test_no_activity_makes_no_awards(rule: str, repeat: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_one_activity_of_nulls_meets_only_what_needs_no_value(rule: str) -> None:
     """It counts as one activity and time passes, but it adds nothing to a sum."""
-    one = Activity(
-        customer_id=7, activity_id="a", occurred_at=datetime(2024, 1, 5, tzinfo=UTC)
-    )
-    found = met([one], f"rule = {{ {rule} }}")
+    found = met(ONE_OF_NULLS, f"rule = {{ {rule} }}")
     assert found.schema == QUALIFICATIONS
     is_met = "activity_count" in rule or "elapsed" in rule
     assert found["evidence_activity_id"].to_list() == (["a"] if is_met else [])

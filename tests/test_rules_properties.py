@@ -237,6 +237,31 @@ def test_sums_are_exact_at_any_size(
     situation.assert_as_the_oracle_says(rule, repeat=repeat)
 
 
+@pytest.mark.parametrize("within", ["1d", "1mo"])
+@pytest.mark.parametrize("most", [None, 40])
+def test_who_earns_very_often_earns_as_the_oracle_says(
+    within: str, most: int | None
+) -> None:
+    """A long history with returns is served to its end, and no further than asked."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    busy = [
+        Activity(
+            customer_id=customer,
+            activity_id=f"a{number}",
+            occurred_at=start + timedelta(hours=number * number % 7 + number),
+            amount=(-3, 5, 2, None, 4)[number * customer % 5],
+            columns={"store": None, "points": None},
+        )
+        for customer, length in ((1, 400), (2, 30), (3, 150))
+        for number in range(length)
+    ]
+    rule = Rule(
+        kind="total_amount", at_least=Decimal("0.06"), within=a_duration(within)
+    )
+    situation = Situation(busy, "Europe/Berlin", LATER, keys={})
+    situation.assert_as_the_oracle_says(rule, repeat=True, max_occurrences=most)
+
+
 @quickly
 @given(
     zone=st.sampled_from(ZONES),

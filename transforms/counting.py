@@ -40,7 +40,8 @@ def distinct_counted(
     rows: pl.DataFrame, at_least: int, *, most: int | None
 ) -> pl.DataFrame:
     """Return the row that brings the Nth different `value`, and every kNth."""
-    is_first = pl.struct("group", value_code()).is_first_distinct()
+    rows = rows.with_columns(code=value_code())
+    is_first = pl.col("code").is_first_distinct().over("group")
     return counted(rows.filter(is_first), at_least, most=most)
 
 
@@ -64,9 +65,20 @@ def summed(rows: pl.DataFrame, at_least: int, *, most: int | None) -> pl.DataFra
     before = pl.when(pl.col("at") > pl.col("begin")).then(pl.col("reached").shift())
     # Few rows lift the sum to a next multiple, and of these few do for the first time.
     rows = rows.filter(pl.col("reached") > before.fill_null(0))
-    so_far = pl.col("reached").cum_max().shift(1, fill_value=0).over("group")
-    rows = rows.with_columns(so_far=so_far).filter(pl.col("reached") > pl.col("so_far"))
+    rows = rows.with_columns(so_far=_most_so_far())
+    rows = rows.filter(pl.col("reached") > pl.col("so_far"))
     return hits(each_ordinal(rows, pl.col("so_far") + 1, pl.col("reached")), most)
+
+
+def _most_so_far() -> pl.Expr:
+    """Return the most that was reached in the group before each row, Int64.
+
+    Groups follow each other, so one running maximum does for all of them, over numbers
+    in which a group stands above all groups before it.
+    """
+    group = pl.col("group").cast(pl.Int128) * (pl.col("reached").max() + 1)
+    most = (group + pl.col("reached")).cum_max().shift()
+    return (most - group).fill_null(0).clip(0).cast(pl.Int64)
 
 
 def with_sums(rows: pl.DataFrame, at_least: int) -> pl.DataFrame:

@@ -45,7 +45,7 @@ def elapsed(
     step = (
         exact_length(after) if is_exact(after) else months_in(after) * _SHORTEST_MONTH
     )
-    longest = pl.lit(as_of + _SLACK, dtype=INSTANT) - pl.col("occurred_at")
+    longest = pl.lit(as_of, dtype=INSTANT) + _SLACK - pl.col("occurred_at")
     ordinals = longest.dt.total_microseconds() // (step // timedelta(microseconds=1))
     frame = each_ordinal(first, pl.lit(1), ordinals.clip(0, most))
     met_at = pl.max_horizontal(

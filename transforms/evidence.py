@@ -52,16 +52,30 @@ class Reading:
         return self.is_listed and (self.earn_count or 0) <= len(self.earns)
 
     @property
+    def is_dated(self) -> bool:
+        """Whether there are earns, each with its date."""
+        return bool(self.earns) and all(e.earn_event_date for e in self.earns)
+
+    @property
     def is_empty(self) -> bool:
-        """Whether the reading shows no earn at all."""
-        return not self.earns and not self.earn_count
+        """Whether the reading shows that there is no earn at all."""
+        return not self.is_silent and not self.earns and not self.earn_count
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the reading has neither a list nor a count."""
+        return not self.is_listed and self.earn_count is None
 
     def joined(self, last: Reading) -> Reading:
-        """Return this reading with earns of another that it does not show itself."""
+        """Return this reading with earns of another that it does not show itself.
+
+        The larger count is taken: one of the two may leave out what has expired.
+        """
         dates = {earn.earn_event_date for earn in self.earns}
         more = [earn for earn in last.earns if earn.earn_event_date not in dates]
+        counts = [n for n in (self.earn_count, last.earn_count) if n is not None]
         return Reading(
-            earn_count=self.earn_count,
+            earn_count=max(counts, default=None),
             earns=(*self.earns, *more),
             is_listed=False,
         )
@@ -104,7 +118,7 @@ class Found:
 
 def reading_of(body: bytes) -> Reading | None:
     """Read `management/{id}/badge/{badge}` (contract 2.5); None if it says nothing."""
-    data = _data(body)
+    data = data_of(body)
     if not isinstance(data, Mapping):
         return None
     details = data.get("earnDetails")
@@ -119,7 +133,8 @@ def reading_of(body: bytes) -> Reading | None:
     )
 
 
-def _data(body: bytes) -> Any:
+def data_of(body: bytes) -> Any:
+    """Return `data` of an envelope, None where there is none."""
     try:
         parsed = orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -144,7 +159,7 @@ def last_earn_of(bodies: Iterable[bytes], badge_meta_id: str) -> Reading | None:
     this way has no id of its own.
     """
     for body in bodies:
-        for row in _rows(_data(body)):
+        for row in _rows(data_of(body)):
             if badge_meta_id in (row.get("badgeMetaId"), row.get("id")):
                 earn = Earn(
                     earned_badge_id=None,
@@ -242,6 +257,25 @@ def has_unexplained(
     )
 
 
+def is_missing(
+    reading: Reading, *, issued_before: int, is_explained: bool, by_list: bool = True
+) -> bool:
+    """Tell whether a reading has no room for an earn of ours, if it can be believed.
+
+    A whole list has none if every earn in it is explained. So has a count of no more
+    earns than are shown. A count of nought has none if the customer holds no earlier
+    award of ours, which may have expired out of the count.
+    """
+    if by_list and reading.is_whole:
+        return is_explained
+    count = reading.earn_count
+    if count is None:
+        return False
+    if count == 0:
+        return issued_before == 0
+    return issued_before <= count <= len(reading.earns) and is_explained
+
+
 def is_absence_shown(
     reading: Reading,
     *,
@@ -252,13 +286,16 @@ def is_absence_shown(
 ) -> bool:
     """Tell whether a reading without our earn shows that it is not there.
 
-    By the list, if the canary's earn was listed, the list is whole and every earn in
-    it is explained. By the count, if the canary moved it: then only nought is a proof,
-    and only for a customer who holds no earlier award of ours, which may have expired
-    out of the count.
+    By the list, if the canary's earn was listed; by the count, if the canary moved it;
+    otherwise it can't be believed.
     """
     if verdict is None or not verdict.holds_at(now):
         return False
-    if verdict.lists_earns and reading.is_whole:
-        return is_explained
-    return verdict.moves_count and reading.earn_count == 0 and issued_before == 0
+    if not verdict.moves_count and not (verdict.lists_earns and reading.is_whole):
+        return False
+    return is_missing(
+        reading,
+        issued_before=issued_before,
+        is_explained=is_explained,
+        by_list=verdict.lists_earns,
+    )

@@ -27,10 +27,8 @@ BUILT_IN_TYPES: dict[str, pl.DataType] = {
 }
 _EXACT = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 _MONTHS = {"mo": 1, "y": 12}
-# Activity lies between the years 1900 and 2100: a longer time holds all of it, and
-# would only carry the arithmetic out of its range.
-_LONGEST = timedelta(days=400 * 366)
-_MOST_MONTHS = 400 * 12
+# Whatever is longer than all of history lasts as long as that, and fits its numbers.
+_MOST_YEARS = 10_000
 
 
 def built_in_columns(timezone: str) -> dict[str, pl.Expr]:
@@ -77,12 +75,12 @@ def is_exact(duration: Duration) -> bool:
 def exact_length(duration: Duration) -> timedelta:
     """Return the length of `h d w`."""
     one = _EXACT[duration.unit]
-    return min(duration.count, _LONGEST // one) * one
+    return min(duration.count, _MOST_YEARS * timedelta(days=366) // one) * one
 
 
 def months_in(duration: Duration) -> int:
     """Return the calendar months of `mo y`."""
-    return min(duration.count * _MONTHS[duration.unit], _MOST_MONTHS)
+    return min(duration.count * _MONTHS[duration.unit], _MOST_YEARS * 12)
 
 
 def longest_length(duration: Duration) -> timedelta:

@@ -136,6 +136,14 @@ def spread(planned: pl.DataFrame, count: int) -> pl.DataFrame:
     return firsts[steps]
 
 
+def spread_customers(awards: pl.DataFrame, count: int) -> pl.Series:
+    """Return so many customers, spread evenly over all; the same ones every time."""
+    customers = awards["customer_id"].unique().sort()
+    if customers.len() <= count:
+        return customers
+    return customers.gather([at * customers.len() // count for at in range(count)])
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GuardLine:
     """One guard as a person reads it: what it allows, what the plan has."""

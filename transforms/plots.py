@@ -44,7 +44,8 @@ def months_plot(by_month: pl.DataFrame) -> Spec | None:
     badges = sorted(set(by_month["badge"].to_list()))
     if len(months) < 2 or len(badges) > MOST_BADGES:
         return None
-    counts = {(badge, month): n for badge, month, n in by_month.iter_rows()}
+    known = by_month.select("badge", "month", "awards").iter_rows()
+    counts = {(badge, month): awards for badge, month, awards in known}
     rows = [
         {"badge": badge, "month": month, "awards": counts.get((badge, month), 0)}
         for badge in badges

@@ -109,6 +109,11 @@ def with_groups(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     )
 
 
+def first_of_groups(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the first row of each run of equal groups."""
+    return rows.filter(pl.col("group").ne_missing(pl.col("group").shift()))
+
+
 def nth() -> pl.Expr:
     """Return 1, 2, 3, … within each run of equal groups, Int64."""
     is_new = pl.col("group").ne_missing(pl.col("group").shift())

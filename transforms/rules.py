@@ -61,6 +61,9 @@ QUALIFICATIONS: dict[str, pl.DataType] = {
     "source": pl.String(),
 }
 
+# More than 2^32 amounts of 64 bits come to, and still a number that Polars knows.
+_NEVER = 2**100
+
 
 @dataclass(frozen=True)
 class _Setting:
@@ -246,10 +249,10 @@ def _bound(rule: Rule, setting: _Setting) -> int:
     """Return what must be reached, money in minor units."""
     if rule.after is not None:
         return rule.after.count
-    if rule.kind != "total_amount":
-        return int(rule.periods or rule.at_least or 0)
+    at_least = rule.periods or rule.at_least or 0
     # An amount between two minor units is reached with the next whole one.
-    return math.ceil(Fraction(rule.at_least or 0) * _unit(rule, setting))
+    bound = math.ceil(Fraction(at_least) * _unit(rule, setting))
+    return min(bound, _NEVER)
 
 
 def _unit(rule: Rule, setting: _Setting) -> int:

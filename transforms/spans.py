@@ -16,7 +16,7 @@ import polars as pl
 
 from transforms.definition import Duration
 from transforms.local_time import longest_length, one_earlier
-from transforms.qualifying import nth
+from transforms.qualifying import first_of_groups, nth
 
 _MICROSECONDS = pl.col("occurred_at").to_physical()
 _MOST_INT64 = 2**63 - 1
@@ -50,10 +50,7 @@ def served_spans(
         longest = pl.col("occurred_at") - longest_length(window.within)
         spans = spans.filter(pl.col("since_at") > longest)
         spans = spans.filter(pl.col("since_at") > window.start())
-    if most == 1:
-        spans = spans.unique("group", keep="first", maintain_order=True)
-    else:
-        spans = _one_after_the_other(spans)
+    spans = first_of_groups(spans) if most == 1 else _one_after_the_other(spans)
     spans = spans.with_columns(ordinal=nth())
     is_first = pl.col("ordinal") == 1
     previous = (

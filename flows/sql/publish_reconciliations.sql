@@ -1,0 +1,1 @@
+CREATE TABLE published.reconciliations AS SELECT * FROM reconciliations
