@@ -18,7 +18,7 @@ import typer
 
 from flows.cli_answers import compare, explain, reconcile
 from flows.cli_claim import badges, claim
-from flows.cli_plans import apply, approve, report
+from flows.cli_plans import apply, approve, init, report
 from flows.cli_repair import recover, restore
 from flows.cli_undo import release, retry, revoke
 from flows.command import (
@@ -36,7 +36,7 @@ from flows.command import imported as _imported
 from flows.command import instant as _instant
 from flows.command import print_faults as _print_faults
 from flows.command import reported as _reported
-from transforms.errors import NotBuilt, RetrobadgeError
+from transforms.errors import RetrobadgeError
 
 T = TypeVar("T")
 
@@ -206,7 +206,7 @@ def resume(
     wait: Wait = 0.0,
     as_json: AsJson = False,
 ) -> None:
-    """Settle, and send what earlier runs reserved but never sent, as it was reserved."""
+    """Settle, and send what earlier runs reserved and never sent, as it stands."""
     from flows import screens  # noqa: PLC0415
     from flows.pipeline import Work, resume_badges  # noqa: PLC0415
     from flows.runs import Job  # noqa: PLC0415
@@ -334,28 +334,17 @@ def _job(
 
 
 for _command in (
-    *(approve, apply, report, explain, compare, reconcile, badges, claim),
+    *(init, approve, apply, report, explain, compare, reconcile, badges, claim),
     *(retry, revoke, release, restore, recover),
 ):
     app.command()(_command)
 
-
-def _not_built(name: str, does: str) -> None:
-    """Add a command that refuses, so that nobody waits for what is not there."""
-
-    def refuse(
-        arguments: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
-    ) -> None:
-        del arguments
-        raise NotBuilt.of(
-            "command_not_built", f"`retrobadge {name}` is not built in this version"
-        )
-
-    unread = {"ignore_unknown_options": True, "allow_extra_args": True}
-    app.command(name, help=f"{does} Not built yet.", context_settings=unread)(refuse)
-
-
-for _name, _does in {
-    "init": "Write a definition from a file's columns.",
-}.items():
-    _not_built(_name, _does)
+# As people come to need them; help lists them so.
+_ORDER = (
+    *("demo", "init", "badges", "claim", "check", "plan", "approve", "apply", "run"),
+    *("resume", "retry", "reconcile", "explain", "compare", "report", "runs", "audit"),
+    *("revoke", "release", "restore", "recover", "sandbox"),
+)
+app.registered_commands.sort(
+    key=lambda one: _ORDER.index(getattr(one.callback, "__name__", ""))
+)

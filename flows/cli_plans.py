@@ -1,8 +1,8 @@
-"""The commands `approve`, `apply` and `report`: what is typed, and what comes of it.
+"""The commands `init`, `approve`, `apply` and `report`.
 
 Belongs here: their options and exit statuses. Does not belong here: the work itself
-(`flows.approving`, `flows.pipeline`, `flows.run_page`), and how it looks
-(`flows.screens`).
+(`flows.drafting`, `flows.approving`, `flows.pipeline`, `flows.run_page`), and how it
+looks (`flows.screens`).
 """
 
 from __future__ import annotations
@@ -37,6 +37,33 @@ PlanName = Annotated[
         show_default=False,
     ),
 ]
+
+
+def init(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE…", help="Activity files of one kind.", show_default=False
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Write it there, not to stdout."),
+    ] = None,
+) -> None:
+    """Write a commented definition from a file's columns; guesses say so."""
+    from flows.drafting import drafted, write_draft  # noqa: PLC0415
+
+    text = drafted(files, beside=output.absolute().parent if output else Path.cwd())
+    if output is None:
+        sys.stdout.write(text)
+        return
+    write_draft(text, output)
+    sys.stdout.write(
+        f"{output}: look at every GUESS, replace every CHANGE ME, then "
+        f"retrobadge check {output}\n"
+    )
 
 
 def approve(

@@ -19,7 +19,7 @@ import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -119,7 +119,8 @@ class Outcome:
 
 def asked_job(asked: Parameters, **more: Any) -> Job:
     """Return what a flow was asked for as the pipeline wants it."""
-    told = asked.model_dump(exclude={"run", "is_confirmed"})
+    known = {field.name for field in fields(Job)}
+    told = asked.model_dump(include=known)
     told["badges"] = tuple(told.get("badges", ()))
     for name in ("customers_file", "awards_file", "definition"):
         if told.get(name) is not None:
@@ -156,12 +157,14 @@ async def carried_out(
     *,
     work: Work | None = None,
     outcome: Outcome | None = None,
+    is_open_failed: bool = False,
 ) -> State[Any]:
     """Do a flow's work and return the state in which its flow run ends.
 
     Settings and home are those of the environment unless `work` brings them. What came
     of it is also put into `outcome`, the error as it was raised. A body that has no
-    report returns the state itself.
+    report returns the state itself. With `is_open_failed` a run that leaves something
+    open (exit status 3 of the command) has failed.
     """
     outcome = outcome if outcome is not None else Outcome()
     watch = Watch(subject, work.screen if work else None)
@@ -185,7 +188,7 @@ async def carried_out(
     if outcome.report is not None:
         await show_summary(subject, outcome.report)
         emit_outcome(subject, outcome.report)
-    return _ended(outcome)
+    return _ended(outcome, is_open_failed=is_open_failed)
 
 
 def _opened(job: Job, watch: Watch) -> Work:
@@ -231,7 +234,7 @@ def _step_name(name: str, values: tuple[Any, ...]) -> str:
     return told.replace("{", "(").replace("}", ")")
 
 
-def _ended(outcome: Outcome) -> State[Any]:
+def _ended(outcome: Outcome, *, is_open_failed: bool) -> State[Any]:
     """Return the state that says in one line how a run ended.
 
     A flow run fails where a person must look, or it must run again. One that was to
@@ -239,20 +242,25 @@ def _ended(outcome: Outcome) -> State[Any]:
     and say so. States keep Prefect's own names: automations go by them.
     """
     report, error = outcome.report, outcome.error
-    is_stop = error is None or isinstance(error, StoppedPartWay)
-    if report is None or not is_stop:
+    if report is None or not (error is None or isinstance(error, StoppedPartWay)):
         return _failed(error or AssertionError("no report and no error"))
-    told, data = report_line(report), report.as_json()
     if not report.is_balanced:
         return _failed(Unbalanced(*report.errors))
+    if error is not None and report.stopped_by != "--stop-at":
+        return _failed(error)
+    return _finished(report, is_open_failed=is_open_failed)
+
+
+def _finished(report: Report, *, is_open_failed: bool) -> State[Any]:
+    told, data = report_line(report), report.as_json()
     if report.stopped_by == "--stop-at":
         left = f"stopped at the hour asked for, the next run goes on: {told}"
         return Completed(message=left, data=data)
-    if error is not None:
-        return _failed(error)
     if report.exit_status == StoppedPartWay.exit_status:
         why = report.stopped_by or "requests are left"
         return Failed(message=f"stopped part-way ({why}), run again: {told}")
+    if report.exit_status == 3 and is_open_failed:
+        return Failed(message=f"look: {told}")
     return Completed(message=told, data=data)
 
 

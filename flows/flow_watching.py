@@ -253,13 +253,18 @@ def summary_markdown(report: Report) -> str:
         f"Stopped: {_cell(report.stopped_by)}." if report.stopped_by else "",
         # Why is in the report: the platform's words may name a customer.
         *(f"* badge {_cell(badge)} stopped" for badge in report.stopped_badges),
-        "## Books",
-        _table(["", "in", "out"], rows),
+        f"## Books\n\n{_table(['', 'in', 'out'], rows)}" if _has_books(report) else "",
         _table(["", ""], told) if told else "",
         _calls(counts),
         f"In the home: `retrobadge report {report.run_id}`.",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _has_books(report: Report) -> bool:
+    """Tell whether the run read files or planned awards."""
+    counted = report.counts["rows_read"] + report.counts["awards_qualified"]
+    return bool(counted or report.statuses)
 
 
 def _calls(counts: Mapping[str, int]) -> str:

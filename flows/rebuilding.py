@@ -92,7 +92,8 @@ def _making(path: Path, source: Path, code: str) -> Iterator[duckdb.DuckDBPyConn
         raise HomeRefused.of(
             code,
             f"no ledger can be made of it ({str(error).splitlines()[0][:200]}): it is "
-            "damaged, or of another version of this program",
+            "damaged, or of another version of this program; move it away to do "
+            "without it",
             file=str(source),
         ) from error
     connection.close()

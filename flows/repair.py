@@ -18,7 +18,7 @@ taken for this one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from flows import reserve
@@ -52,41 +52,56 @@ def restore(
     with home.lock(wait_seconds=wait_seconds, holder="restore"):
         _refuse_sound(home)
         folder = backup_named(home.backups, asked)
-        is_own = folder.parent == home.backups
-        backup = _usable_backup(folder, is_named=is_own)
+        backup = _usable_backup(folder, is_named=folder.parent == home.backups)
         audit = audit_standing(home.audit)
         fresh = _fresh(home)
-        notes = []
+        notes = list(_warnings(home, folder, audit))
         if audit is not None and audit.sequence > backup.sequence:
-            _refuse_older(home, audit.sequence, home.audit)
-            if lacking := events_lacking(folder, home.audit):
-                raise _other_backup(folder, f"{lacking} of its events are not in it")
-            from_audit(home.audit, fresh)
+            _fill_from_audit(home, fresh, folder, audit)
             more = audit.sequence - backup.sequence
             notes.append(
                 f"the backup ends at event {backup.sequence}; the {more} events since "
                 "were taken from the audit"
             )
         else:
-            if audit is not None and audit.ledger_uuid != backup.ledger_uuid:
-                raise _other_backup(folder, "they were made from two ledgers")
-            _refuse_older(home, backup.sequence, folder)
-            from_backup(folder, fresh)
+            _fill_from_backup(home, fresh, folder, backup, audit)
             more = 0
-        if audit is None:
-            notes.append(
-                "this home has no audit: what was issued after the backup was made is "
-                "not known here; list it under [held] before anything is planned"
-            )
-        if not is_own:
-            notes.append(
-                "the backup is not one of this home's own: if the home it was made in "
-                "is still used, use that one, or both will issue the same awards"
-            )
         made = Rebuilt(home, fresh, "restore", folder.name, is_audited=bool(audit))
         repaired = made.in_place(settings, notes)
         repaired.events_from_audit = more
         return repaired
+
+
+def _warnings(home: Home, folder: Path, audit: Standing | None) -> Iterator[str]:
+    """Say what nothing in this home can tell."""
+    if audit is None:
+        yield (
+            "this home has no audit: what was issued after the backup was made is not "
+            "known here; list it under [held] before anything is planned"
+        )
+    if folder.parent != home.backups:
+        yield (
+            "the backup is not one of this home's own: if the home it was made in is "
+            "still used, use that one, or both will issue the same awards"
+        )
+
+
+def _fill_from_audit(home: Home, fresh: Path, folder: Path, audit: Standing) -> None:
+    """Make the ledger of an audit that goes on where the backup ends."""
+    _refuse_older(home, audit.sequence, home.audit)
+    if lacking := events_lacking(folder, home.audit):
+        raise _other_backup(folder, f"{lacking} of its events are not in it")
+    from_audit(home.audit, fresh)
+
+
+def _fill_from_backup(
+    home: Home, fresh: Path, folder: Path, backup: Standing, audit: Standing | None
+) -> None:
+    """Make the ledger of a backup that nothing in the home goes beyond."""
+    if audit is not None and audit.ledger_uuid != backup.ledger_uuid:
+        raise _other_backup(folder, "they were made from two ledgers")
+    _refuse_older(home, backup.sequence, folder)
+    from_backup(folder, fresh)
 
 
 async def recover(

@@ -223,6 +223,8 @@ async def _sent(
     publishing = asyncio.create_task(publish_meanwhile(run, is_over))
     try:
         with interrupts(dispatch), _stop_at(dispatch, run.job.stop_at):
+            if run.job.stop_at is not None and run.job.stop_at <= utc_now():
+                await dispatch.stop("--stop-at")  # before the first call, not after it
             await dispatch.run(waiting, left)
     finally:
         is_over.set()

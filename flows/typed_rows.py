@@ -7,7 +7,9 @@ Belongs here: batches, row numbers, lines that are no JSON. Does not belong here
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import orjson
@@ -21,6 +23,7 @@ from transforms.errors import Fault, FilesRefused
 
 _PARQUET_ROWS = 250_000
 _JSON_ROWS = 100_000
+_SHOWN = 200  # characters of a line in the rejected rows
 _WHOLE_IN_A_FLOAT = 2.0**63
 _TOLERANCE = 1e-6
 
@@ -136,19 +139,14 @@ def json_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataFram
     Raises FilesRefused when no line has a mapped column.
     """
     wanted = theirs_of(source)
-    seen: set[str] = set()
-    rows: list[tuple[Any, ...]] = []
-    count = 0
-    for number, line in enumerate(_lines(path, source, shown), start=1):
-        if not line.strip():
-            continue
-        count += 1
-        rows.append(_json_row(line, number, wanted, source, seen))
-        if len(rows) == _JSON_ROWS:
-            yield _json_frame(rows, wanted)
-            rows = []
-    absent = [name for name in wanted if name not in seen]
-    if absent and count:
+    absent = set(wanted)
+    is_empty = True
+    lines = enumerate(_lines(path, source, shown), start=1)
+    while chunk := list(islice(lines, _JSON_ROWS)):
+        numbered = [(number, line) for number, line in chunk if line.strip()]
+        is_empty = is_empty and not numbered
+        yield _json_frame(numbered, wanted, source, absent)
+    if absent and not is_empty:
         raise FilesRefused(
             *(
                 Fault(
@@ -157,38 +155,54 @@ def json_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataFram
                     file=shown,
                     column=name,
                 )
-                for name in absent
+                for name in wanted
+                if name in absent
             )
         )
-    yield _json_frame(rows, wanted)
+    if is_empty:
+        yield _json_frame([], wanted, source, absent)
 
 
-def _json_row(
-    line: bytes,
-    number: int,
+def _json_frame(
+    numbered: list[tuple[int, bytes]],
     wanted: dict[str, str],
     source: Source,
-    seen: set[str],
-) -> tuple[Any, ...]:
-    fault: str | None = None
-    values: list[str | None] = [None] * len(wanted)
+    absent: set[str],
+) -> pl.DataFrame:
+    """Return lines as rows; columns that they have are taken out of `absent`."""
+    faults: list[str | None] = [None] * len(numbered)
+    objects = [_json_object(line) for _, line in numbered]
+    for index, found in enumerate(objects):
+        if isinstance(found, str):
+            faults[index], objects[index] = found, {}
+    columns: dict[str, pl.Series] = {}
+    for name, ours in wanted.items():
+        if name in absent and any(name in found for found in objects):
+            absent.remove(name)
+        values = [found.get(name) for found in objects]
+        if not set(map(type, values)) <= {str, NoneType}:
+            for index, value in enumerate(values):
+                if isinstance(value, list | dict):
+                    faults[index] = f"'{name}' is a list or an object, not a value"
+            values = [_as_text(value, ours, source) for value in values]
+        columns[name] = pl.Series(values, dtype=pl.String)
+    texts = [
+        line.decode(errors="replace")[:_SHOWN] if fault else None
+        for fault, (_, line) in zip(faults, numbered, strict=True)
+    ]
+    columns[ROW_NUMBER] = pl.Series([number for number, _ in numbered], dtype=pl.Int64)
+    columns[LINE_FAULT] = pl.Series(faults, dtype=pl.String)
+    columns[LINE] = pl.Series(texts, dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def _json_object(line: bytes) -> Any:
+    """Return the object that a line holds, or a text that says why it holds none."""
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
-        fault = "no JSON"
-    else:
-        if not isinstance(found, dict):
-            fault = "no JSON object"
-        else:
-            seen.update(found.keys() & wanted.keys())
-            for index, (name, ours) in enumerate(wanted.items()):
-                value = found.get(name)
-                if isinstance(value, list | dict):
-                    fault = f"'{name}' is a list or an object, not a value"
-                else:
-                    values[index] = _as_text(value, ours, source)
-    text = line.decode(errors="replace")[:200] if fault else None
-    return (*values, number, fault, text)
+        return "no JSON"
+    return found if isinstance(found, dict) else "no JSON object"
 
 
 def _as_text(value: Any, ours: str, source: Source) -> str | None:
@@ -197,14 +211,18 @@ def _as_text(value: Any, ours: str, source: Source) -> str | None:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if not isinstance(value, float):
+    if isinstance(value, list | dict):
+        return None
+    if isinstance(value, int):
         return str(value)
-    if ours == "amount":
-        text = _amount_text(value, source.amount_decimals)
-    else:
-        is_whole = value.is_integer() and abs(value) < _WHOLE_IN_A_FLOAT
-        text = str(int(value)) if is_whole else repr(value)
-    return text.replace(".", source.format.decimal)
+    kind = _kind_of(ours, source)
+    if kind in {"amount", "decimal"}:
+        is_amount = kind == "amount"
+        text = _amount_text(value, source.amount_decimals) if is_amount else repr(value)
+        return text.replace(".", source.format.decimal)
+    is_whole = value.is_integer() and abs(value) < _WHOLE_IN_A_FLOAT
+    is_id = ours == "activity_id" or kind in {"whole", "integer", "time"}
+    return str(int(value)) if is_whole and is_id else repr(value)
 
 
 def _amount_text(value: float, decimals: int) -> str:
@@ -213,12 +231,6 @@ def _amount_text(value: float, decimals: int) -> str:
     if abs(exact) < _WHOLE_IN_A_FLOAT and abs(exact - round(exact)) <= _TOLERANCE:
         return f"{round(exact) / 10**decimals:.{decimals}f}"
     return repr(value)
-
-
-def _json_frame(rows: list[tuple[Any, ...]], wanted: dict[str, str]) -> pl.DataFrame:
-    schema: dict[str, Any] = dict.fromkeys(wanted, pl.String)
-    schema |= {ROW_NUMBER: pl.Int64, LINE_FAULT: pl.String, LINE: pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _lines(path: Path, source: Source, shown: str) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import orjson
@@ -82,8 +82,16 @@ class Orchestra:
         data = None if body is None else orjson.dumps(body)
         headers = {"Content-Type": "application/json"}
         asked = Request(f"{self.url}/{path}", data=data, headers=headers)  # noqa: S310 - loopback
-        with urlopen(asked, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
-            return orjson.loads(answer.read() or b"null")
+        never = threading.Event()
+        for _ in range(50):
+            try:
+                with urlopen(asked, timeout=PATIENCE) as answer:  # noqa: S310 - loopback
+                    return orjson.loads(answer.read() or b"null")
+            except HTTPError as error:
+                if error.code != 503:  # its database is busy, and did nothing
+                    raise
+            never.wait(0.2)
+        raise AssertionError(f"the server is too busy for {path}")
 
     def keep_secret(self, value: str) -> None:
         """Make the Secret block that docs/work-pool.json names."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -156,6 +157,17 @@ def calls_of(shop: Brand, endpoint: str) -> int:
 
 def killed(shop: Brand, *arguments: str, when: Callable[[], bool]) -> None:
     """Run the command line in a process of its own and kill it when it is time."""
+    _signalled(shop, arguments, when, signal.SIGKILL)
+
+
+def interrupted(shop: Brand, *arguments: str, when: Callable[[], bool]) -> int:
+    """Run the command line and interrupt it as Ctrl-C does; return its exit status."""
+    return _signalled(shop, arguments, when, signal.SIGINT)
+
+
+def _signalled(
+    shop: Brand, arguments: Iterable[str], when: Callable[[], bool], number: int
+) -> int:
     with subprocess.Popen(
         [sys.executable, "-m", "flows", *arguments],
         env={**bare_environment(), **shop.environ},
@@ -167,7 +179,8 @@ def killed(shop: Brand, *arguments: str, when: Callable[[], bool]) -> None:
             with suppress(subprocess.TimeoutExpired):
                 process.wait(0.02)
                 raise AssertionError(process.stderr.read().decode())
-        process.kill()
+        process.send_signal(number)
+        return process.wait(30)
 
 
 def typed(shop: Brand, *arguments: str, stdin: str = "") -> Result:

@@ -74,6 +74,9 @@ def refusal(text):
         ("customer_id IN (9007199254740992)", False),
         ("customer_id IN (9007199254740993)", True),
         ("customer_id = 9007199254740993", True),
+        ("customer_id < 9223372036854775807", True),
+        ("customer_id < 99999999999999999999", True),
+        ("customer_id IN (99999999999999999999)", False),
         ("weight IN (1.5, 2)", True),
         ("occurred_date IN ('2024-02-29')", True),
         ("type LIKE 'REG%'", True),
@@ -178,6 +181,12 @@ def test_null_is_unknown(text, expected):
         "e'\\n' = type",
         "$1 = amount",
         "amount IS DISTINCT FROM 1",
+        "TRIM('R' FROM type) = 'EGULA'",
+        "TRIM(LEADING FROM type) = 'a'",
+        "FLOOR(weight, 1) = 1",
+        "ROUND(weight, quantity) = 1",
+        "CAST(amount AS DECIMAL(10, 1)) = 1",
+        "COALESCE()",
     ],
 )
 def test_what_is_no_plain_condition_is_refused(text):
@@ -236,6 +245,12 @@ def test_columns_in_condition():
     """The columns of a condition should be found wherever they stand."""
     text = "CASE WHEN is_online THEN amount ELSE 0 END > 1 AND type LIKE 'a%'"
     assert columns_in(text) == {"is_online", "amount", "type"}
+
+
+def test_columns_of_no_condition():
+    """The columns of a text that is no condition should be refused, not guessed."""
+    with pytest.raises(DefinitionRefused):
+        columns_in("amount >")
 
 
 @settings(max_examples=300, deadline=None)

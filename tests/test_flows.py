@@ -26,6 +26,12 @@ from factories_prefect import (
 )
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(400)]
+# Everything of an award but what differs from one run to the next.
+SAME = """
+SELECT * EXCLUDE (award_id, request_id, earned_badge_id, planned_run_id,
+    settled_run_id, planned_at, sent_at, settled_at, expires_on, target)
+FROM audit WHERE import_name = 'visits' ORDER BY customer_id, occurrence
+"""
 # No count, date or port has as many digits.
 FIRST_CUSTOMER = 5531625630
 
@@ -115,6 +121,24 @@ def test_two_runs_take_turns_and_show_what_they_did(stage: Stage) -> None:
     assert issued == {"count": 12, "summary": "12 issued, books balance"}
 
 
+def test_a_flow_run_gives_the_same_rows_as_a_plain_one(
+    stage: Stage, tmp_path: Path
+) -> None:
+    """With Prefect and without it, the audit differs only in run ids and times."""
+    name = Path("visits.toml")
+    with brand(tmp_path) as shop:
+        for file in (name, name.with_suffix(".csv")):
+            shop.folder.joinpath(file).write_text(
+                stage.shop.folder.joinpath(file).read_text()
+            )
+        shop.run(definition=shop.folder / name)
+        expected = shop.ask(SAME)
+
+    actual = stage.shop.ask(SAME)
+    assert actual.height == 12
+    assert expected.equals(actual)
+
+
 def test_a_backfill_that_was_stopped_goes_on(stage: Stage) -> None:
     """Stopped at its hour a backfill is done well; asked for again, it goes on."""
     asked = {
@@ -193,7 +217,9 @@ def test_the_command_runs_as_a_flow_run(stage: Stage, tmp_path: Path) -> None:
     """With a server, `run` is a flow run there, and its report comes back."""
     definition = stage.define("typed", 7)
     customer = stage.taken - 1
-    stage.shop.sandbox.fault("customer_error", customers=(customer,), code=1026)
+    stage.shop.sandbox.fault(
+        "customer_error", times=None, customers=(customer,), code=1026
+    )
     ours = {"PREFECT_API_URL": stage.prefect.url, "PREFECT_HOME": str(tmp_path)}
     shop = Brand(stage.shop.folder, stage.shop.home, stage.shop.sandbox)
     shop.environ = {**stage.shop.environ, **ours}

@@ -9,7 +9,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 PROJECT = Path(__file__).resolve().parent.parent
 CODE = sorted((PROJECT / "flows").rglob("*.py")) + sorted(
@@ -207,40 +206,6 @@ def test_continuous_integration_uses_the_one_door():
 
     assert os.access(path, os.X_OK)
     assert " make check " in path.read_text("utf-8")
-
-
-DEPLOYED = yaml.safe_load((PROJECT / "prefect.yaml").read_text("utf-8"))
-
-
-@pytest.mark.parametrize("deployment", DEPLOYED["deployments"], ids=lambda d: d["name"])
-def test_deployments_name_flows_that_exist(deployment):
-    """A deployment names its flow by module, and runs one at a time, in some zone."""
-    module, _, function = deployment["entrypoint"].rpartition(".")
-    path = PROJECT.joinpath(*module.split(".")).with_suffix(".py")
-    flows = [
-        ast.unparse(decorator)
-        for node in tree(path).body
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name == function
-        for decorator in node.decorator_list
-    ]
-
-    assert len(flows) == 1
-    assert f"name='{function.replace('_', '-')}'" in flows[0]
-    assert deployment["concurrency_limit"] == {
-        "limit": 1,
-        "collision_strategy": "ENQUEUE",
-    }
-    assert all(schedule["timezone"] for schedule in deployment["schedules"])
-    definition = deployment["parameters"]["parameters"]["definition"]
-    assert (PROJECT / definition).exists()
-
-
-def test_deployments_are_for_the_prefect_that_is_locked():
-    """The version that `prefect.yaml` names is the one that is installed."""
-    wanted = f"prefect=={DEPLOYED['prefect-version']}"
-
-    assert wanted in PYPROJECT["project"]["dependencies"]
 
 
 def test_changelog_knows_the_version():

@@ -14,6 +14,7 @@ from factories_imports import BADGE, Brand, brand, visits
 from rig_ledger import (
     awards,
     calls_of,
+    interrupted,
     issue,
     killed,
     opened,
@@ -353,6 +354,28 @@ def test_a_silent_platform_stops_the_run(tmp_path: Path) -> None:
         assert revoke(shop, run).told["revoked"] == 20
 
 
+@pytest.mark.parametrize(
+    ("environ", "switches"),
+    [
+        ({"CAPILLARY_REQUESTS_PER_MINUTE": "600"}, {}),
+        ({"CAPILLARY_MAX_IN_FLIGHT": "2"}, {"latency_seconds": 0.15}),
+    ],
+    ids=["paced", "in flight"],
+)
+def test_calls_are_paced_and_few_at_once(
+    tmp_path: Path, environ: dict[str, str], switches: dict[str, Any]
+) -> None:
+    """Eight calls take their time, by the limit and by what may be in flight."""
+    with brand(tmp_path, switches=switches) as shop:
+        run = issue(shop, awards(range(1, 9)))
+        shop.environ |= environ
+        revoke(shop, run)
+        at = [call.at for call in shop.sandbox.calls if call.endpoint == "revokeEarn"]
+
+        assert len(at) == 8
+        assert (at[-1] - at[0]).total_seconds() > 0.4
+
+
 def test_killed_and_resumed(tmp_path: Path) -> None:
     """Killed while an answer is out, the same command takes back the rest, once."""
     with brand(tmp_path) as shop:
@@ -378,6 +401,24 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
         assert calls_of(shop, "revokeEarn") <= 20 + 2
         unended = "SELECT count(*) FROM runs WHERE ended_at IS NULL"
         assert shop.ask(unended).item() == 1
+
+
+def test_interrupted_it_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    """Ctrl-C records what was asked, leaves the rest, and says to run it again."""
+    with brand(tmp_path) as shop:
+        run = issue(shop, awards(range(1, 9)))
+        shop.environ["CAPILLARY_MAX_IN_FLIGHT"] = "1"
+        shop.sandbox.fault("slow", on="revokeEarn", nth=3, seconds=0.4)
+        status = interrupted(
+            shop,
+            *("revoke", run, "--yes"),
+            when=lambda: len(revoked_in_sandbox(shop)) == 3,
+        )
+
+        assert status == 4
+        assert shop.statuses() == {"revoked": 3, "issued": 5}
+        assert shop.ask("SELECT status FROM latest_run").item() == "stopped"
+        assert revoke(shop, run).told["revoked"] == 5
 
 
 def test_a_killed_revoke_is_found_under_its_own_name(tmp_path: Path) -> None:

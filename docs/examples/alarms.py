@@ -25,13 +25,11 @@ SILENCE = timedelta(minutes=10)
 TOLD = {
     "retrobadge: awards are unknown": (
         {"retrobadge.awards.unknown"},
-        "{{ event.resource.name }}: {{ event.payload.summary }}. The next runs settle "
-        + "them, or list them for a person: retrobadge audit 'FROM open_awards'",
+        "{{ event.resource.name }}: {{ event.payload.summary }}; the next run settles",
     ),
     "retrobadge: the books don't balance": (
         {"retrobadge.run.unbalanced"},
-        "{{ event.resource.name }}: {{ event.payload.summary }}. Send nothing more "
-        + "before somebody has looked.",
+        "{{ event.resource.name }}: {{ event.payload.summary }}; look before more runs",
     ),
     "retrobadge: a run failed": (
         {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"},
@@ -39,8 +37,7 @@ TOLD = {
     ),
     "retrobadge: a plan wants an approval": (
         {"prefect.flow-run.Suspended"},
-        "{{ flow.name }} / {{ flow_run.name }} waits 24 hours for an answer: "
-        + "{{ flow_run|ui_url }}",
+        "{{ flow.name }} / {{ flow_run.name }} waits 24 hours: {{ flow_run|ui_url }}",
     ),
 }
 
