@@ -133,6 +133,8 @@ def _show(report: Report, home: Home) -> None:
         screens.show_answer(queried(home.audit, query), "table")
     out(f'Ask your own: retrobadge --home {home.root} audit "SELECT …"\n')
     out(f"The audit lies in {home.audit}\n")
+    if report.page is not None:
+        out(f"A page with plots to look at in a browser: {report.page}\n")
 
 
 def _calls(report: Report, home: Home) -> str:

@@ -73,6 +73,7 @@ def _environment() -> jinja2.Environment:
         "share": _share,
         "span": _span,
         "shown": _shown,
+        "words": _words,
     }
     return made
 
@@ -124,3 +125,14 @@ def _shown(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
+
+
+def _words(text: str) -> Markup:
+    """Return a text in which `names` stand as code; all of it escaped first."""
+    parts = [Markup.escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:  # a lone mark names nothing
+        return Markup("`").join(parts)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part
+        for at, part in enumerate(parts)
+    )

@@ -18,10 +18,9 @@ from click.testing import Result
 from factories_imports import BADGE, Brand, bare_environment
 from typer.testing import CliRunner
 
-from flows.audit import publish
 from flows.capillary import utc_now
 from flows.cli import app
-from flows.ledger import TABLES, Ledger, connect, open_ledger
+from flows.ledger import TABLES, connect
 from flows.reserve import Reservation, reserve
 from flows.runs import Job, Run, Screen, open_run
 from flows.sending import publish_reserved, send_reserved
@@ -112,18 +111,6 @@ def reserve_only(shop: Brand, *frames: pl.DataFrame) -> str:
     with opened(shop) as run:
         reserved(run, pl.concat(frames))
     return str(run.run_id)
-
-
-def ledger_of(shop: Brand) -> Ledger:
-    """Open the ledger of a brand."""
-    return open_ledger(shop.home.ledger, now=utc_now())
-
-
-def publish_again(shop: Brand) -> None:
-    """Publish the ledger as it is."""
-    ledger = ledger_of(shop)
-    publish(ledger, shop.home.audit, utc_now())
-    ledger.close()
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:

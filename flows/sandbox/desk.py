@@ -203,6 +203,7 @@ class Desk:
         if fault.kind == "refuse":
             # First: the client must not get in again on the heels of its answer.
             yield StopListening(fault.seconds)
+            yield Wait(_STOPPED)
         yield Answer(reply, is_cut=end == "cut", resets=fault.reset)
 
     def _reply_of(self, fault: Fault, request: Request) -> Reply:
@@ -223,6 +224,8 @@ class Desk:
 
 
 _TOO_LARGE = 1060
+# By then the server has stopped to listen, and let in who was at the door.
+_STOPPED = 0.005
 
 
 def _error_page(status: int) -> Reply:

@@ -10,7 +10,8 @@ import asyncio
 import itertools
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import h11
@@ -55,8 +56,20 @@ class Server:
 
     async def stop_listening(self) -> None:
         """Refuse new connections and end those that wait for a request."""
+        await self._stop_accepting()
         self._end_all(is_for_good=False)
         await asyncio.sleep(0)  # by then the loop has closed their sockets
+
+    async def _stop_accepting(self) -> None:
+        """Let connections that were just accepted come into being, and no more.
+
+        A server that is closed in between forgets them, open for ever.
+        """
+        loop = asyncio.get_running_loop()
+        for listening in self._server.sockets if self._server is not None else ():
+            loop.remove_reader(listening.fileno())
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     def _end_all(self, *, is_for_good: bool) -> None:
         if self._server is not None:
@@ -67,11 +80,11 @@ class Server:
 
     def stop_listening_for(self, seconds: float) -> None:
         """Refuse new connections for so long."""
-        self._end_all(is_for_good=False)
-        self.later(seconds, self._listen_again)
+        self._start(self.stop_listening())
+        self.later(seconds, lambda: self._start(self.listen()))
 
-    def _listen_again(self) -> None:
-        task = asyncio.get_running_loop().create_task(self.listen())
+    def _start(self, act: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(act)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -80,6 +93,7 @@ class Server:
         for timer in self._timers:
             timer.cancel()
         await asyncio.gather(*self._tasks)
+        await self._stop_accepting()
         self._end_all(is_for_good=True)
         if self.connections:
             self._all_lost = asyncio.Event()
