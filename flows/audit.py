@@ -174,6 +174,20 @@ def earned_ids(path: Path) -> pl.Series:
     return queried(path, sql("earned_ids_in_audit"))["earned_badge_id"]
 
 
+def earlier_files(path: Path, import_name: str) -> list[tuple[str, str, str]]:
+    """Return source, path and fingerprint of the files an import stood on last."""
+    if not path.exists():
+        return []
+    connection = open_audit(path)
+    try:
+        values = {"import_name": import_name}
+        rows = connection.sql(sql("earlier_files"), params=values).pl()
+    finally:
+        connection.close()
+    found: list[tuple[str, str, str]] = rows.rows()
+    return found
+
+
 def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
     """Return what the audit knows of one badge and series, as the ledger would."""
     if not path.exists():

@@ -20,8 +20,16 @@ from flows.activity_files import read_definition
 from flows.capillary import utc_now
 from flows.flow_approval import with_approval
 from flows.flow_runs import (
-    FirstDay,
-    Imported,
+    A_DAY,
+    AsOf,
+    AwardsFile,
+    Badges,
+    CustomersFile,
+    Day,
+    DefinitionFile,
+    Parameters,
+    StopAt,
+    WaitSeconds,
     asked_job,
     carried_out,
     run_name,
@@ -32,16 +40,20 @@ from flows.runs import Report
 from transforms.errors import Fault, PlanRefused
 
 
-class BackfillParameters(Imported):
+class BackfillParameters(Parameters):
     """What one backfill is asked for; days are local to the definition."""
 
-    earned_from: date = Field(
-        ge=FirstDay, description="Awards earned on this day or later."
+    definition: DefinitionFile
+    earned_from: Day = Field(description="Awards earned on this day or later.")
+    earned_until: Day = Field(
+        description="Awards earned before this day; tomorrow at the latest."
     )
-    earned_until: date = Field(
-        ge=FirstDay,
-        description="Awards earned before this day; tomorrow at the latest.",
-    )
+    badges: Badges = Field([])
+    customers_file: CustomersFile = None
+    awards_file: AwardsFile = None
+    as_of: AsOf = None
+    stop_at: StopAt = None
+    wait_seconds: WaitSeconds = A_DAY
 
 
 @flow(

@@ -24,7 +24,7 @@ from flows.held_earns import held_earns
 from flows.pipeline import Work, accept, not_ours
 from flows.plan_folder import inert
 from flows.planning import qualified
-from transforms.activity import current_activity, current_counts
+from transforms.activity import current
 from transforms.awards import classified_awards
 from transforms.badges import BadgeFacts
 from transforms.comparison import KEYS, counted, differences, examples
@@ -104,14 +104,14 @@ async def _side(work: Work, as_of: datetime) -> Side:
     definition = read_definition(work.job.definition)
     files = await accept(work, definition)
     loaded = load_activity(files, definition)
-    activity = current_activity(loaded)
-    rows = sum(current_counts(loaded)[0].values())
+    counting = current(loaded)
+    rows = sum(counting.rows_current.values())
     held = not_ours(held_earns(definition), earned_ids(work.home.audit))
     awards = []
     for badge in definition.badges:
         work.screen.stage(f"awarding {badge.name} of {definition.name}", None)
         found = classified_awards(
-            qualified(activity, badge, definition, as_of, rows),
+            qualified(counting.activity, badge, definition, as_of, rows),
             badge,
             BadgeFacts(badge_meta_id=badge.badge_meta_id),
             definition_timezone=definition.timezone,

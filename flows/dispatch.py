@@ -24,7 +24,7 @@ from flows.settle import Settling, Step
 from flows.tracking import Tracked
 from transforms.errors import NotRecorded
 from transforms.outcomes import Answer, Decision, Outcome, Result, decision
-from transforms.requests import body, split
+from transforms.requests import body
 from transforms.statuses import AwardStatus, RequestStatus
 
 log = logging.getLogger(__name__)
@@ -248,6 +248,10 @@ class Dispatch:
                 return await self._renewed(tracked, line, entry, answer)
             case Result.TOO_LARGE if not tracked.is_ambiguous:
                 return await self._too_big(tracked, entry, customer_ids, decided)
+            case Result.TOO_LARGE:
+                # An earlier attempt may have succeeded: read back before it is split.
+                tracked.is_too_large = True
+                return await self._ambiguous(tracked, entry, customer_ids, decided)
             case _:
                 return await self._ambiguous(tracked, entry, customer_ids, decided)
 
@@ -363,19 +367,8 @@ class Dispatch:
 
     async def _split(self, tracked: Tracked, entry: Entry) -> list[Step]:
         """Replace a request by its halves, each with an id of its own."""
-        halves = self.settling.rows.replaced(
-            entry,
-            tracked,
-            split(
-                tracked.request,
-                [a for a in tracked.request.awards if a.customer_id in tracked.awards],
-            ),
-            utc_now(),
-            status=RequestStatus.SPLIT,
-            reason="too many customers for one call",
-        )
-        await self.settling.recorder.write(entry)
-        return [Step(half, "send") for half in halves]
+        wanted = list(tracked.awards)
+        return await self.settling.split(tracked, wanted, entry)
 
     async def _ambiguous(
         self, tracked: Tracked, entry: Entry, customer_ids: list[int], decided: Decision

@@ -33,13 +33,8 @@ from prefect.states import Completed, Failed
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from flows.activity_files import FoundFile
-from flows.flow_watching import (
-    Watch,
-    emit_outcome,
-    report_line,
-    show_plan,
-    show_summary,
-)
+from flows.flow_watching import Watch, emit_outcome, show_plan, show_summary
+from flows.flow_words import report_line
 from flows.home import open_home
 from flows.pipeline import Work
 from flows.planning import Plan
@@ -54,59 +49,63 @@ from transforms.errors import (
 )
 
 A_DAY = 86_400.0
-Name = Annotated[str, Field(min_length=1, max_length=200)]
-PathText = Annotated[str, Field(min_length=1, max_length=1000)]
-FirstDay = date(1900, 1, 1)
 # Customers that a message names; their ids are no server's business.
 _NAMED = re.compile(r"(\bcustomers?) '?\d[\d, …']*")
 
-
-class Parameters(BaseModel):
-    """What every flow is asked for besides its subject."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    wait_seconds: float = Field(
-        A_DAY,
+# What flows are asked for, as fields of their forms: each form has them in the order in
+# which a person wants to fill them in.
+Name = Annotated[str, Field(min_length=1, max_length=200)]
+PathText = Annotated[str, Field(min_length=1, max_length=1000)]
+DefinitionFile = Annotated[
+    PathText,
+    Field(
+        description="The import definition, a TOML file on the worker's machine; a "
+        "relative path starts at the project."
+    ),
+]
+Day = Annotated[date, Field(ge=date(1900, 1, 1))]
+Badges = Annotated[
+    list[Name],
+    Field(max_length=1000, description="Only these badges, by name in the definition."),
+]
+CustomersFile = Annotated[
+    PathText | None,
+    Field(
+        description="Only the customers in this CSV on the worker's machine (header: "
+        "customer_id)."
+    ),
+]
+AwardsFile = Annotated[
+    PathText | None,
+    Field(
+        description="Only the awards in this CSV on the worker's machine (header: "
+        "award_id)."
+    ),
+]
+AsOf = Annotated[
+    AwareDatetime | None,
+    Field(description="The instant taken for now; left empty, it is now."),
+]
+StopAt = Annotated[
+    AwareDatetime | None,
+    Field(
+        description="Send nothing after this instant; the next run does what is left."
+    ),
+]
+WaitSeconds = Annotated[
+    float,
+    Field(
         ge=0,
         le=7 * A_DAY,
         description="How long to wait while another run works in the home.",
-    )
+    ),
+]
 
 
-class Selection(Parameters):
-    """Which awards are meant; nothing selected means all of them."""
+class Parameters(BaseModel):
+    """What a flow is asked for; a name that it doesn't know is refused."""
 
-    badges: list[Name] = Field(
-        [], max_length=1000, description="Only these badges, by name in the definition."
-    )
-    customers_file: PathText | None = Field(
-        None,
-        description="Only the customers in this CSV on the worker's machine (header: "
-        "customer_id).",
-    )
-    awards_file: PathText | None = Field(
-        None,
-        description="Only the awards in this CSV on the worker's machine (header: "
-        "award_id).",
-    )
-
-
-class Imported(Selection):
-    """What an import is asked for; days are local to the definition."""
-
-    definition: PathText = Field(
-        description="The import definition, a TOML file on the worker's machine; a "
-        "relative path starts at the project."
-    )
-    as_of: AwareDatetime | None = Field(
-        None, description="The instant taken for now; leave empty for now."
-    )
-    stop_at: AwareDatetime | None = Field(
-        None,
-        description="Send nothing after this instant; what is left is done by the next "
-        "run.",
-    )
+    model_config = ConfigDict(extra="forbid")
 
 
 @dataclass

@@ -6,7 +6,6 @@ of the project there); no secret is ever a parameter.
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from prefect import flow
@@ -17,9 +16,17 @@ from pydantic import Field
 
 from flows.flow_approval import with_approval
 from flows.flow_runs import (
-    FirstDay,
-    Imported,
+    A_DAY,
+    AsOf,
+    AwardsFile,
+    Badges,
+    CustomersFile,
+    Day,
+    DefinitionFile,
     Outcome,
+    Parameters,
+    StopAt,
+    WaitSeconds,
     asked_job,
     carried_out,
     run_name,
@@ -31,15 +38,22 @@ from flows.runs import Report
 from transforms.errors import SettingsRefused
 
 
-class ImportParameters(Imported):
+class ImportParameters(Parameters):
     """What one import is asked for; days are local to the definition."""
 
-    earned_from: date | None = Field(
-        None, ge=FirstDay, description="Awards earned on this day or later."
+    definition: DefinitionFile
+    earned_from: Day | None = Field(
+        None, description="Only awards earned on this day or later."
     )
-    earned_until: date | None = Field(
-        None, ge=FirstDay, description="Awards earned before this day."
+    earned_until: Day | None = Field(
+        None, description="Only awards earned before this day."
     )
+    badges: Badges = Field([])
+    customers_file: CustomersFile = None
+    awards_file: AwardsFile = None
+    as_of: AsOf = None
+    stop_at: StopAt = None
+    wait_seconds: WaitSeconds = A_DAY
 
 
 @flow(

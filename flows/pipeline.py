@@ -18,13 +18,14 @@ import polars as pl
 
 from flows.activity_files import (
     AcceptedFile,
+    EarlierFile,
     accept_file,
     find_files,
     read_definition,
     rejected_rows,
 )
 from flows.approving import refuse_moved, refuse_unapproved
-from flows.audit import earned_ids, known_awards
+from flows.audit import earlier_files, earned_ids, known_awards
 from flows.capillary import Platform, utc_now
 from flows.held_earns import held_earns
 from flows.home import Home
@@ -164,8 +165,15 @@ async def refuse_changed_badges(
 
 
 async def accept(work: Work, definition: Definition) -> list[AcceptedFile]:
-    """Accept every activity file; refuse when too much of them is bad."""
-    found = await work.steps("find files", find_files, definition)
+    """Accept every activity file; refuse when too much of them is bad.
+
+    A file that the run before this one stood on must not vanish unnoticed.
+    """
+    earlier = [
+        EarlierFile(source=source, path=path, fingerprint=fingerprint)
+        for source, path, fingerprint in earlier_files(work.home.audit, definition.name)
+    ]
+    found = await work.steps("find files", find_files, definition, earlier)
     work.screen.stage("accepting activity files", len(found))
     files: list[AcceptedFile] = []
     for file in found:

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from flows.activity_files import AcceptedFile, load_activity
-from transforms.activity import amount_decimals, current_activity, current_counts
+from transforms.activity import amount_decimals, current
 from transforms.awards import PlanResult, classified_awards, drift
 from transforms.badges import BadgeFacts
 from transforms.batches import fewest_calls, minutes_at_limit
@@ -145,15 +145,14 @@ def made_plan(
 ) -> Plan:
     """Qualify and award; nothing is written and nothing is sent."""
     loaded = load_activity(files, definition)
-    rows_current, rows_superseded = current_counts(loaded)
-    activity = current_activity(loaded)
-    rows = sum(rows_current.values())
+    counting = current(loaded)
+    rows = sum(counting.rows_current.values())
     awards, moved, judged = [], [], []
     results: dict[str, dict[str, int]] = {}
     claimed: list[Fault] = []
     for badge in definition.badges:
         on_badge(badge.name)
-        met = qualified(activity, badge, definition, selection.as_of, rows)
+        met = qualified(counting.activity, badge, definition, selection.as_of, rows)
         known = known_awards(badge.badge_meta_id, badge.series)
         classified = classified_awards(
             met,
@@ -182,8 +181,8 @@ def made_plan(
         selection=selection,
         target=target,
         files=files,
-        rows_current=rows_current,
-        rows_superseded=rows_superseded,
+        rows_current=dict(counting.rows_current),
+        rows_superseded=dict(counting.rows_superseded),
         facts=facts,
         awards=pl.concat(awards),
         results=results,

@@ -13,7 +13,15 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.flow_runs import Name, Parameters, PathText, asked_job, carried_out
+from flows.flow_runs import (
+    A_DAY,
+    Name,
+    Parameters,
+    PathText,
+    WaitSeconds,
+    asked_job,
+    carried_out,
+)
 from flows.pipeline import Work
 from flows.reconciling import Wanted
 from flows.reconciling import reconcile_badges as compare
@@ -35,6 +43,7 @@ class ReconcileParameters(Parameters):
         description="The platform's export of earns, a file on the worker's machine; "
         "left empty, customers are read back, one call each.",
     )
+    wait_seconds: WaitSeconds = A_DAY
 
 
 @flow(

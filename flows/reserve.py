@@ -266,6 +266,8 @@ def _remember(tracked: Tracked, attempts: list[dict[str, Any]], timeout: float) 
         )
         if result == Result.REPEATED:
             tracked.is_burnt = True
+        if result == Result.TOO_LARGE:
+            tracked.is_too_large = True
         if STRANGERS in (attempt["alarms"] or ""):
             tracked.lists_strangers = True
         if result not in _DID_NOTHING:

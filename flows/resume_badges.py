@@ -10,18 +10,23 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from pydantic import AwareDatetime, Field
 
-from flows.flow_runs import Parameters, asked_job, carried_out
+from flows.flow_runs import (
+    A_DAY,
+    Parameters,
+    StopAt,
+    WaitSeconds,
+    asked_job,
+    carried_out,
+)
 from flows.pipeline import resume_badges as run_pipeline
 
 
 class ResumeParameters(Parameters):
     """What one resume is asked for."""
 
-    stop_at: AwareDatetime | None = Field(
-        None, description="Send nothing after this instant."
-    )
+    stop_at: StopAt = None
+    wait_seconds: WaitSeconds = A_DAY
 
 
 @flow(

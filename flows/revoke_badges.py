@@ -14,14 +14,24 @@ from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.flow_runs import Name, Selection, asked_job, carried_out
+from flows.flow_runs import (
+    A_DAY,
+    AwardsFile,
+    Badges,
+    CustomersFile,
+    Name,
+    Parameters,
+    WaitSeconds,
+    asked_job,
+    carried_out,
+)
 from flows.pipeline import Work
 from flows.runs import Report
 from flows.undo import Preview, preview, revoke_awards
 from transforms.statuses import AwardStatus
 
 
-class RevokeParameters(Selection):
+class RevokeParameters(Parameters):
     """Whose badges are taken back."""
 
     run: Name = Field(
@@ -31,6 +41,10 @@ class RevokeParameters(Selection):
         default=False,
         description="Take them back. Left out, this run only says how many.",
     )
+    badges: Badges = Field([])
+    customers_file: CustomersFile = None
+    awards_file: AwardsFile = None
+    wait_seconds: WaitSeconds = A_DAY
 
 
 def _run_name() -> str:

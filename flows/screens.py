@@ -232,10 +232,16 @@ def show_plan(plan: Plan, folder: Path | None) -> None:
         out(f"note: {printable(text)}\n")
     for fault in plan.refused_by:
         out(f"refused: {printable(fault)}\n")
+    if folder is None:
+        return
+    out(f"plan {folder.name}, digest {plan.digest[:16]}, in {folder}\n")
+    out(f"look at {folder / 'plan.html'}\n")
+    if plan.refused_by or plan.planned.is_empty():
+        return
     if plan.wants_approval:
         out("an approval is wanted\n")
-    if folder is not None:
-        out(f"plan {folder.name}, digest {plan.digest[:16]}, in {folder}\n")
+        out(f"then: retrobadge approve {folder.name} --by NAME\n")
+    out(f"then: retrobadge apply {folder.name}\n")
 
 
 def show_report(report: Report, *, as_json: bool) -> None:

@@ -34,7 +34,7 @@ from transforms.evidence import (
     reading_of,
 )
 from transforms.outcomes import Answer, Outcome
-from transforms.requests import successor
+from transforms.requests import split, successor
 from transforms.statuses import AwardStatus, RequestStatus
 
 # The platform may have forgotten the id of a request that is older than this.
@@ -129,7 +129,7 @@ class Settling:
             return self._read_again(tracked)
         if told := _unprovable(tracked, unread):
             return await self.give_up(tracked, told)
-        if tracked.is_burnt or tracked.is_foreign or tracked.refusals:
+        if _needs_proof(tracked):
             return await self._after_burning(tracked, readings, known, line)
         return await self._before_resending(tracked, readings, known, line)
 
@@ -444,6 +444,8 @@ class Settling:
             return await self.give_up(tracked, "its id was used by somebody else")
         if not proved:
             return await self.give_up(tracked, "absence is not proved")
+        if tracked.is_too_large and len(proved) > 1:
+            return await self.split(tracked, proved, Entry())
         if not tracked.is_burnt:
             return await self._resent(tracked, proved)
         if tracked.succession >= MOST_SUCCESSORS:
@@ -464,11 +466,35 @@ class Settling:
             status=RequestStatus.SUCCEEDED,
             reason="proved absent, its id was used",
         )
-        if tracked.awards:  # those who are not proved stay behind, unknown
-            self.rows.request(entry, tracked, RequestStatus.UNKNOWN, utc_now())
-            tracked.is_given_up = True
+        self._leave_behind(entry, tracked)
         await self.recorder.write(entry)
         return [Step(made, "send")]
+
+    async def split(
+        self, tracked: Tracked, customer_ids: Sequence[int], entry: Entry
+    ) -> list[Step]:
+        """Replace a request, for these of its customers, by halves with own ids."""
+        halves = split(
+            tracked.request,
+            [a for a in tracked.request.awards if a.customer_id in customer_ids],
+        )
+        made = self.rows.replaced(
+            entry,
+            tracked,
+            halves,
+            utc_now(),
+            status=RequestStatus.SPLIT,
+            reason="too many customers for one call",
+        )
+        self._leave_behind(entry, tracked)
+        await self.recorder.write(entry)
+        return [Step(half, "send") for half in made]
+
+    def _leave_behind(self, entry: Entry, tracked: Tracked) -> None:
+        """Keep a request that was replaced open for those who are not proved."""
+        if tracked.awards:
+            self.rows.request(entry, tracked, RequestStatus.UNKNOWN, utc_now())
+            tracked.is_given_up = True
 
     async def give_up(self, tracked: Tracked, reason: str) -> list[Step]:
         """Leave what is not proved as `unknown`, with the reason, for a person."""
@@ -485,6 +511,16 @@ class Settling:
         self.rows.request(entry, tracked, RequestStatus.UNKNOWN, now, reason)
         await self.recorder.write(entry)
         return []
+
+
+def _needs_proof(tracked: Tracked) -> bool:
+    """Tell whether what is left can't simply go out again as it was."""
+    return bool(
+        tracked.is_burnt
+        or tracked.is_foreign
+        or tracked.is_too_large
+        or tracked.refusals
+    )
 
 
 def _unprovable(tracked: Tracked, unread: Sequence[int]) -> str | None:

@@ -41,7 +41,7 @@ class Family:
 class Tracked:
     """One request on its way.
 
-    `first_attempt_at` reaches back to the first attempt of its predecessors: an earn
+    `first_attempt_at` reaches back to the requests that it was made from: an earn
     made since then may be ours. `refusals` holds what a further attempt said of
     customers whose earlier attempt was ambiguous: it counts only once reading back
     has shown that the earlier attempt did nothing. `doubted` holds refusals beside an
@@ -58,6 +58,7 @@ class Tracked:
     is_ambiguous: bool = False
     is_burnt: bool = False
     is_foreign: bool = False
+    is_too_large: bool = False
     reads_absent: int = 0
     resends: int = 0
     reads_failed: int = 0
@@ -260,8 +261,7 @@ class Rows:
                 succession=succession,
                 family=tracked.family,
             )
-            if status is RequestStatus.SUCCEEDED:
-                new.first_attempt_at = tracked.first_attempt_at
+            new.first_attempt_at = tracked.first_attempt_at
             for award in new.awards.values():
                 self._award(entry, new, award, AwardStatus.PLANNED, now, reason=reason)
                 award.status = AwardStatus.PLANNED

@@ -563,7 +563,7 @@ def test_total_amount_needs_an_amount():
         ("earned_from", "earned_from = 2024-01-01T00:00:00", "wrong_type"),
         ("canary_customer_ids", "canary_customer_ids = [0]", "out_of_range"),
         ("canary_customer_ids.0", 'canary_customer_ids = ["1"]', "wrong_type"),
-        ("before_window", 'before_window = "window_start"', "not_built"),
+        ("before_window", 'before_window = "earlier"', "wrong_value"),
         ("precision", 'precision = "hour"', "wrong_value"),
         ("repeat", 'repeat = "yes"', "wrong_type"),
         ("name", 'name = "other"', "unknown_key"),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.backfill_badges import BackfillParameters, bound_faults
 from flows.flow_runs import error_line
-from flows.flow_watching import artifact_key, report_line, summary_markdown
+from flows.flow_words import artifact_key, report_line, summary_markdown
 from flows.import_badges import ImportParameters
 from flows.reconcile_badges import ReconcileParameters
 from flows.resume_badges import ResumeParameters

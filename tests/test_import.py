@@ -189,6 +189,30 @@ def test_a_refused_command_prints_the_same_object_with_errors(tmp_path: Path) ->
     assert told["earn_calls"] == 0
 
 
+def test_a_file_that_vanished_is_not_forgotten_quietly(tmp_path: Path) -> None:
+    """Awards stand on it: the next run is refused and names the file."""
+    with brand(tmp_path) as shop:
+        shop.write(may=visits([1]), june=visits([2], bill="c"))
+        shop.run()
+        (shop.folder / "june.csv").unlink()
+        with pytest.raises(FilesRefused, match=r"june\.csv"):
+            shop.run()
+
+
+def test_a_kept_file_goes_on_counting(tmp_path: Path) -> None:
+    """With missing_files = "keep" its rows stay in the books and in the rules."""
+    with brand(tmp_path) as shop:
+        shop.define(files='missing_files = "keep"\nfiles')
+        shop.write(may=visits([1], each=1), june=visits([2], bill="c"))
+        shop.run()
+        (shop.folder / "may.csv").unlink()
+        shop.write(july=visits([1], each=1, day=20, bill="d"))
+        report = shop.run()
+
+        assert report.as_json()["statuses"] == {"issued": 1}
+        assert report.counts["rows_read"] == 4
+
+
 HELD = """
 [held]
 files = ["held/*.csv"]

@@ -120,9 +120,6 @@ def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) 
     if not all(1 <= number <= _MAX_CUSTOMER_ID for number in badge.canary_customer_ids):
         message = "customer ids are whole numbers from 1 to 2^63-1"
         faulty("out_of_range", message, (*at, "canary_customer_ids"))
-    if badge.before_window == "window_start":
-        message = "this version has no before_window = 'window_start' yet: remove it"
-        faulty("not_built", message, (*at, "before_window"))
     if badge.repeat and badge.rule.kind in {"all_of", "any_of"}:
         message = f"repeat does not go with {badge.rule.kind}"
         faulty("wrong_value", message, (*at, "repeat"))

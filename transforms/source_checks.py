@@ -77,9 +77,6 @@ def _check_source(source: Source, at: Key, faulty: Faulty) -> None:
     if source.fresh_within is not None:
         message = "this version does not check freshness yet: remove this key"
         faulty("not_built", message, (*at, "fresh_within"))
-    if source.missing_files != "refuse":
-        message = f"this version can't '{source.missing_files}' missing files yet"
-        faulty("not_built", f"{message}: remove this key", (*at, "missing_files"))
 
 
 def check_files(files: tuple[str, ...], at: Key, faulty: Faulty) -> None:

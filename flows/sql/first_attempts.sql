@@ -1,11 +1,13 @@
--- When the first attempt of each wanted request, or of its predecessors, began.
+-- When the first attempt of each wanted request, or of those it was made from, began.
 WITH RECURSIVE chain AS (
     SELECT w.request_id AS wanted_id, w.request_id FROM wanted AS w
     UNION
-    SELECT c.wanted_id, r.predecessor_request_id AS request_id
+    SELECT
+        c.wanted_id,
+        coalesce(r.predecessor_request_id, r.parent_request_id) AS request_id
     FROM chain AS c
     INNER JOIN requests AS r ON r.request_id = c.request_id
-    WHERE r.predecessor_request_id IS NOT NULL
+    WHERE coalesce(r.predecessor_request_id, r.parent_request_id) IS NOT NULL
 )
 SELECT c.wanted_id AS request_id, min(a.started_at) AS first_attempt_at
 FROM chain AS c
