@@ -279,8 +279,7 @@ def main() -> None:
     try:
         app(args=arguments, prog_name="retrobadge")
     except RetrobadgeError as error:
-        _print_faults(error.faults)
-        sys.exit(error.exit_status)
+        sys.exit(_reported(error, as_json="--json" in arguments).exit_code)
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(4)

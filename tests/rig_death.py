@@ -194,6 +194,7 @@ class Mortal:
 
     brand: Brand
     relay: Relay
+    relay_address: str = ""
     visits: list[Visit] = field(default_factory=visited)
     process: subprocess.Popen[str] | None = None
 
@@ -272,7 +273,7 @@ def mortal(folder: Path, **environ: str) -> Iterator[Mortal]:
         made.define(DEFINITION)
         with relaying(made.sandbox.base_url) as (relay, address):
             made.environ["CAPILLARY_BASE_URL"] = address
-            found = Mortal(made, relay)
+            found = Mortal(made, relay, address)
             made.write(may=activity(found.visits))
             try:
                 yield found

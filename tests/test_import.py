@@ -250,3 +250,15 @@ def test_a_held_row_that_cannot_be_read_stops_everything(tmp_path: Path) -> None
             shop.run()
 
         assert shop.sandbox.earns() == []
+
+
+@pytest.mark.parametrize("name", ["check", "plan", "run"])
+def test_every_command_refuses_in_json_when_it_is_asked_to(
+    tmp_path: Path, name: str
+) -> None:
+    """With --json a refusal is one JSON object too, whatever the command."""
+    with brand(tmp_path) as shop:
+        done = shop.command(name, str(shop.folder / "no.toml"), "--json")
+
+    assert done.returncode == 1
+    assert orjson.loads(done.stdout)["errors"][0]["code"] == "no_definition"

@@ -40,9 +40,22 @@ def distinct_counted(
     rows: pl.DataFrame, at_least: int, *, most: int | None
 ) -> pl.DataFrame:
     """Return the row that brings the Nth different `value`, and every kNth."""
-    rows = rows.with_columns(code=value_code())
-    is_first = pl.col("code").is_first_distinct().over("group")
-    return counted(rows.filter(is_first), at_least, most=most)
+    is_new = last_with_same_value(rows) < 0
+    return counted(rows.filter(is_new), at_least, most=most)
+
+
+def last_with_same_value(rows: pl.DataFrame) -> pl.Series:
+    """Return the group's last row before with the same value, -1 if there is none."""
+    code = value_code()
+    key = pl.col("group").cast(pl.Int64) * (code.max() + 1) + code
+    keys = rows.select(key=key)
+    order = keys.select(pl.arg_sort_by("key", maintain_order=True).cast(pl.Int64))
+    in_order = keys.select(
+        key=pl.col("key").gather(order.to_series()), at=order.to_series()
+    )
+    is_same = pl.col("key") == pl.col("key").shift()
+    last = in_order.select(pl.when(is_same).then(pl.col("at").shift()).fill_null(-1))
+    return rows["at"].scatter(order.to_series(), last.to_series())
 
 
 def value_code() -> pl.Expr:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.counting import hits, value_code, with_sums
-from transforms.qualifying import first_of_groups, with_groups
+from transforms.counting import hits, last_with_same_value, value_code, with_sums
+from transforms.qualifying import first_of_groups
 from transforms.spans import Window, served_spans, with_first
 
 _ROUNDS = 16
@@ -47,7 +47,7 @@ def _since_values(rows: pl.DataFrame, at_least: int) -> pl.Series:
     The Nth latest value moves only when a row brings a value that is not among the
     N - 1 latest: then the (N - 1)th of the row before becomes the Nth.
     """
-    frame = rows.select("at", "begin", last_same=_last_same(rows), since="at")
+    frame = rows.select("at", "begin", last_same=last_with_same_value(rows), since="at")
     before = pl.col("since").shift()
     is_begin = pl.col("at") == pl.col("begin")
     moves = pl.col("last_same") < before
@@ -56,18 +56,6 @@ def _since_values(rows: pl.DataFrame, at_least: int) -> pl.Series:
         since = pl.when(is_begin).then(-1).when(moves).then(before).forward_fill()
         frame = frame.with_columns(since=since)
     return frame.select(pl.when(pl.col("since") >= 0).then("since")).to_series()
-
-
-def _last_same(rows: pl.DataFrame) -> pl.Series:
-    """Return the group's last row before with the same value, -1 if there is none."""
-    order = pl.arg_sort_by("group", "code", maintain_order=True)
-    keys = pl.col("at", "group", "code")
-    is_same = pl.all_horizontal(
-        pl.col(key) == pl.col(key).shift() for key in ("group", "code")
-    )
-    last_same = pl.when(is_same).then(pl.col("at").shift()).fill_null(-1)
-    by_value = rows.select(keys.gather(rows.select(order).to_series()))
-    return by_value.select("at", last_same=last_same).sort("at")["last_same"]
 
 
 def summed_within(
@@ -80,40 +68,46 @@ def summed_within(
     rows = with_sums(rows, at_least)
     with_returns = rows.filter(pl.col("value") < 0)["group"].unique()
     has_returns = pl.col("group").is_in(with_returns.implode())
-    growing = with_groups(rows.filter(~has_returns), ("group",))
-    others = with_groups(rows.filter(has_returns), ("group",))
+    rows = rows.with_columns(has_returns=has_returns)
     return pl.concat(
         [
-            _growing_sums(growing, at_least, window, most=most),
-            _sums_with_returns(others, at_least, window, most=most),
-        ],
-        how="vertical_relaxed",  # one may have needed 128 bits and the other not
+            _growing_sums(rows, at_least, window, most=most),
+            _sums_with_returns(rows, at_least, window, most=most),
+        ]
     )
 
 
 def _growing_sums(
     rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
 ) -> pl.DataFrame:
-    """Serve sums that only grow: the spans are found by searching the sum so far."""
-    rows = with_sums(rows, at_least)
+    """Serve sums that only grow: their spans are found by searching the sum so far.
+
+    Groups with returns stand still here, so that the sum never falls.
+    """
+    value = pl.when(~pl.col("has_returns")).then(pl.col("value")).otherwise(0)
+    rows = rows.with_columns(value=value, total=value.cum_sum())
     before = pl.col("total") - pl.col("value")
     last_fit = before.search_sorted(pl.col("total") - at_least, side="right")
     since = last_fit.cast(pl.Int64) - 1
     rows = rows.with_columns(since=pl.when(since >= pl.col("begin")).then(since))
     served = with_first(served_spans(rows, window, most=most), rows, window)
-    sums_before = rows.select(before.gather(served["first"])).to_series()
-    return hits(served.with_columns(measure=pl.col("total") - sums_before), most)
+    outside = rows.select(before.gather(served["first"])).to_series()
+    return hits(served.with_columns(measure=pl.col("total") - outside), most)
 
 
 def _sums_with_returns(
     rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
 ) -> pl.DataFrame:
     """Serve sums that also shrink, which are no spans: one occurrence per round."""
-    before = pl.col("total") - pl.col("value")
-    rows = with_first(rows.with_columns(previous=pl.col("begin") - 1), rows, window)
+    before = rows["total"] - rows["value"]
+    rows = with_first(
+        rows.filter("has_returns").with_columns(previous=pl.col("begin") - 1),
+        rows,
+        window,
+    )
     rows = rows.with_columns(
-        before_window=before.gather(pl.col("first")),
-        before_counting=before.gather(pl.col("begin")),
+        before_window=before.gather(rows["first"]),
+        before_counting=before.gather(rows["begin"]),
     )
     is_whole = pl.col("first") > pl.col("previous")
     outside = pl.when(is_whole).then("before_window").otherwise("before_counting")
