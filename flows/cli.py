@@ -34,7 +34,6 @@ from flows.command import chosen_settings as _settings
 from flows.command import day as _day
 from flows.command import imported as _imported
 from flows.command import instant as _instant
-from flows.command import print_faults as _print_faults
 from flows.command import reported as _reported
 from transforms.errors import RetrobadgeError
 
@@ -150,7 +149,13 @@ def plan(
 
     settings = _settings(needs_platform=True)
     job = _job(
-        definition, earned_from, earned_until, badge, customers, awards, as_of, None
+        definition,
+        earned_from=earned_from,
+        earned_until=earned_until,
+        badges=badge,
+        customers=customers,
+        awards=awards,
+        as_of=as_of,
     )
     with screens.Live(is_quiet=as_json) as live:
         made, folder = _awaited(plan_badges(Work(job, settings, _home(settings), live)))
@@ -185,7 +190,14 @@ def run(
     from flows.pipeline import Work  # noqa: PLC0415
 
     job = _job(
-        definition, earned_from, earned_until, badge, customers, awards, as_of, stop_at
+        definition,
+        earned_from=earned_from,
+        earned_until=earned_until,
+        badges=badge,
+        customers=customers,
+        awards=awards,
+        as_of=as_of,
+        stop_at=stop_at,
     )
     job = replace(job, is_confirmed=yes, wait_seconds=wait)
     try:
@@ -304,13 +316,14 @@ def _home_first(arguments: Sequence[str]) -> list[str]:
 
 def _job(
     definition: Path,
+    *,
     earned_from: str | None,
     earned_until: str | None,
     badges: list[str] | None,
     customers: Path | None,
     awards: Path | None,
     as_of: str | None,
-    stop_at: str | None,
+    stop_at: str | None = None,
 ) -> Any:
     from flows.runs import Job  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from transforms.errors import Fault, RetrobadgeError
+from transforms.errors import Fault, RetrobadgeError, StoppedPartWay
 
 if TYPE_CHECKING:
     from flows.home import Home
@@ -46,8 +46,13 @@ AsJson = Annotated[
 
 
 def awaited(work: Coroutine[Any, Any, T]) -> T:
-    """Return what the work comes to."""
-    return asyncio.run(work)
+    """Return what the work comes to; Ctrl-C is an end that can be gone on from."""
+    try:
+        return asyncio.run(work)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise StoppedPartWay.of(
+            "interrupted", "stopped at once: run again, and what was out is settled"
+        ) from None
 
 
 def chosen_settings(*, needs_platform: bool) -> Settings:

@@ -220,8 +220,9 @@ def open_ledger(path: Path, *, now: datetime) -> Ledger:
 
     Raises `HomeRefused` for a file of another schema, or one that is not a ledger.
     """
-    is_new = not path.exists()
     try:
+        if not path.exists():
+            _make(path, now)
         connection = connect(path)
     except duckdb.Error as error:
         raise HomeRefused.of(
@@ -230,9 +231,6 @@ def open_ledger(path: Path, *, now: datetime) -> Ledger:
             "bring a backup back with `retrobadge restore`",
             file=str(path),
         ) from error
-    if is_new:
-        path.chmod(0o600)
-        _create(connection, now)
     _check_schema(connection, path)
     for addition in ADDITIONS:
         connection.execute(sql(addition))
@@ -263,6 +261,17 @@ def check_target(bound: str, target: str) -> None:
             f"this home belongs to {bound}, the settings name {target}: use another "
             "home (RETROBADGE_HOME or --home) for another platform",
         )
+
+
+def _make(path: Path, now: datetime) -> None:
+    """Make a ledger and only then give it its name: a death leaves no half of one."""
+    fresh = path.with_name(f"{path.name}.new")
+    for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+        leftover.unlink(missing_ok=True)
+    with connect(fresh) as connection:
+        fresh.chmod(0o600)
+        _create(connection, now)
+    fresh.replace(path)
 
 
 def _create(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:

@@ -6,6 +6,7 @@ backup at its end. Does not belong here: the steps of a run (`flows.pipeline`).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import platform
 import uuid
@@ -397,7 +398,9 @@ def _recorded(run: Run, kind: str, now: datetime) -> Iterator[Run]:
         failure.report = run.report
         raise
     except BaseException as failure:
-        run.stopped_by = run.stopped_by or type(failure).__name__
+        is_interrupt = isinstance(failure, KeyboardInterrupt | asyncio.CancelledError)
+        told = "interrupted" if is_interrupt else type(failure).__name__
+        run.stopped_by = run.stopped_by or told
         _end(run, before)
         raise
     _end(run, before)

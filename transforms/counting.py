@@ -40,22 +40,14 @@ def distinct_counted(
     rows: pl.DataFrame, at_least: int, *, most: int | None
 ) -> pl.DataFrame:
     """Return the row that brings the Nth different `value`, and every kNth."""
-    is_new = last_with_same_value(rows) < 0
+    rows = rows.with_columns(code=value_code())
+    is_new = value_in_group().is_first_distinct()
     return counted(rows.filter(is_new), at_least, most=most)
 
 
-def last_with_same_value(rows: pl.DataFrame) -> pl.Series:
-    """Return the group's last row before with the same value, -1 if there is none."""
-    code = value_code()
-    key = pl.col("group").cast(pl.Int64) * (code.max() + 1) + code
-    keys = rows.select(key=key)
-    order = keys.select(pl.arg_sort_by("key", maintain_order=True).cast(pl.Int64))
-    in_order = keys.select(
-        key=pl.col("key").gather(order.to_series()), at=order.to_series()
-    )
-    is_same = pl.col("key") == pl.col("key").shift()
-    last = in_order.select(pl.when(is_same).then(pl.col("at").shift()).fill_null(-1))
-    return rows["at"].scatter(order.to_series(), last.to_series())
+def value_in_group() -> pl.Expr:
+    """Return one number for group and `code`: equal where both are, Int64."""
+    return pl.col("group") * (pl.col("code").max() + 1) + pl.col("code")
 
 
 def value_code() -> pl.Expr:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.counting import hits, last_with_same_value, value_code, with_sums
+from transforms.counting import hits, value_code, value_in_group, with_sums
 from transforms.qualifying import first_of_groups
 from transforms.spans import Window, served_spans, with_first
 
@@ -47,7 +47,7 @@ def _since_values(rows: pl.DataFrame, at_least: int) -> pl.Series:
     The Nth latest value moves only when a row brings a value that is not among the
     N - 1 latest: then the (N - 1)th of the row before becomes the Nth.
     """
-    frame = rows.select("at", "begin", last_same=last_with_same_value(rows), since="at")
+    frame = rows.select("at", "begin", last_same=_last_same(rows), since="at")
     before = pl.col("since").shift()
     is_begin = pl.col("at") == pl.col("begin")
     moves = pl.col("last_same") < before
@@ -56,6 +56,17 @@ def _since_values(rows: pl.DataFrame, at_least: int) -> pl.Series:
         since = pl.when(is_begin).then(-1).when(moves).then(before).forward_fill()
         frame = frame.with_columns(since=since)
     return frame.select(pl.when(pl.col("since") >= 0).then("since")).to_series()
+
+
+def _last_same(rows: pl.DataFrame) -> pl.Series:
+    """Return the group's last row before with the same value, -1 if there is none."""
+    stable = pl.arg_sort_by(value_in_group(), maintain_order=True)
+    order = rows.select(at=stable.cast(pl.Int64)).to_series()
+    by_value = rows.select(order, key=value_in_group().gather(order))
+    is_same = pl.col("key") == pl.col("key").shift()
+    last_same = pl.when(is_same).then(pl.col("at").shift()).fill_null(-1)
+    values = by_value.select(last_same).to_series()
+    return pl.zeros(rows.height, dtype=pl.Int64, eager=True).scatter(order, values)
 
 
 def summed_within(
@@ -87,9 +98,10 @@ def _growing_sums(
     value = pl.when(~pl.col("has_returns")).then(pl.col("value")).otherwise(0)
     rows = rows.with_columns(value=value, total=value.cum_sum())
     before = pl.col("total") - pl.col("value")
-    last_fit = before.search_sorted(pl.col("total") - at_least, side="right")
-    since = last_fit.cast(pl.Int64) - 1
-    rows = rows.with_columns(since=pl.when(since >= pl.col("begin")).then(since))
+    fit = before.search_sorted(pl.col("total") - at_least, side="right")
+    rows = rows.with_columns(since=fit.cast(pl.Int64) - 1)
+    is_in_group = pl.col("since") >= pl.col("begin")
+    rows = rows.with_columns(since=pl.when(is_in_group).then("since"))
     served = with_first(served_spans(rows, window, most=most), rows, window)
     outside = rows.select(before.gather(served["first"])).to_series()
     return hits(served.with_columns(measure=pl.col("total") - outside), most)

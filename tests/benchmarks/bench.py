@@ -106,7 +106,8 @@ RULES = {
         """SELECT customer_id, first_at FROM (
             SELECT customer_id, store, min(occurred_at) AS first_at
             FROM activity GROUP BY ALL
-        ) QUALIFY row_number() OVER (PARTITION BY customer_id ORDER BY first_at) = 15""",
+        ) QUALIFY
+        row_number() OVER (PARTITION BY customer_id ORDER BY first_at) = 15""",
     ),
 }
 
