@@ -92,14 +92,14 @@ RULES = {
         row_number() OVER (PARTITION BY customer_id ORDER BY occurred_at, activity_id)
         = 20""",
     ),
-    "total_amount, 1,000 within 30 d": (
-        '{ kind = "total_amount", at_least = 1000, within = "30d" }',
+    "total_amount, 500 within 30 d": (
+        '{ kind = "total_amount", at_least = 500, within = "30d" }',
         """SELECT customer_id, min(us) FROM (
             SELECT customer_id, us, sum(amount) OVER (
                 PARTITION BY customer_id ORDER BY us
                 RANGE BETWEEN 2591999999999 PRECEDING AND CURRENT ROW) AS running
             FROM (SELECT customer_id, amount, epoch_us(occurred_at) AS us FROM activity)
-        ) WHERE running >= 100000 GROUP BY customer_id""",
+        ) WHERE running >= 50000 GROUP BY customer_id""",
     ),
     "distinct_count, 15 stores": (
         '{ kind = "distinct_count", of = "store", at_least = 15 }',

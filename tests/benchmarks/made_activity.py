@@ -26,7 +26,7 @@ def accepted(rows: int, *, customers: int, seed: int = 1) -> pl.DataFrame:
                 ).to_series()
             ).dt.replace_time_zone("UTC"),
             "amount": (mixed // 7 % 20_000).cast(pl.Int64) + 1,
-            "store": (mixed // 11 % 400).cast(pl.String),
+            "store": (number // 7 % 400).cast(pl.String),
             "type": (mixed // 13 % 10 < 9).replace_strict(
                 {True: "REGULAR", False: "RETURN"}, return_dtype=pl.String
             ),
