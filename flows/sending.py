@@ -288,9 +288,13 @@ def _stop_at(dispatch: Dispatch, stop_at: datetime | None) -> Iterator[None]:
     if stop_at is None:
         yield
         return
+    wait = (stop_at - utc_now()).total_seconds()
+    if wait <= 0:
+        dispatch.agenda.stopped_by = "--stop-at"
+        yield
+        return
     loop = asyncio.get_running_loop()
     pending: set[asyncio.Task[Any]] = set()
-    wait = max((stop_at - utc_now()).total_seconds(), 0.0)
     timer = loop.call_later(
         wait, lambda: pending.add(loop.create_task(dispatch.stop("--stop-at")))
     )

@@ -93,6 +93,17 @@ def test_nobody_said_yes(tmp_path: Path) -> None:
         assert shop.ask("SELECT status FROM latest_run").item() == "refused"
 
 
+def test_nothing_is_sent_after_the_hour_to_stop(tmp_path: Path) -> None:
+    """With --stop-at in the past everything is reserved, nothing goes out: exit 4."""
+    with brand(tmp_path) as shop:
+        shop.write(may=visits([1, 2]))
+        report = shop.run(stop_at=datetime(2020, 1, 1, tzinfo=UTC))
+
+        assert report.exit_status == 4
+        assert report.as_json()["statuses"] == {"planned": 2}
+        assert shop.sandbox.earns() == []
+
+
 def test_a_badge_that_is_not_claimed_refuses_the_run(tmp_path: Path) -> None:
     """Preflight says what to do before anything is sent."""
     with brand(tmp_path) as shop:
