@@ -20,6 +20,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from flows.sandbox import Earn
+from transforms.statuses import TRANSITIONS
 
 Row = Mapping[str, Any]
 # Where an award stands when its earn may be on the platform or not.
@@ -174,15 +175,18 @@ def _count_unexplained(score: Score, audit: Audit) -> None:
             score.count("unexplained", 1, f"{status} {award_id}")
 
 
+_ALLOWED = {(one.source, one.target) for one in TRANSITIONS}
+
+
 def broken_chains(events: Sequence[Row]) -> list[str]:
-    """Return the events that do not go on from where their award stood."""
+    """Return the events that no award may make from where it stood."""
     broken, stands = [], dict[str, str]()
     for event in events:
         award_id, before = event["award_id"], event["from_status"]
         was = stands.get(award_id)
         if was == "withdrawn":
             was = None
-        if before != was:
+        if before != was or (before, event["to_status"]) not in _ALLOWED:
             broken.append(f"{award_id}: {was} → {before} → {event['to_status']}")
         stands[award_id] = event["to_status"]
     return broken

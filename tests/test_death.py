@@ -109,9 +109,9 @@ def test_a_run_that_was_killed_while_writing_is_finished(
     """Half a ledger, audit, or backup stops no later run."""
     with mortal(tmp_path) as it:
         process = it.start()
-        root = it.brand.home.root
+        root, looking = it.brand.home.root, threading.Event()
         while not list(root.glob(pattern)) and process.poll() is None:
-            time.sleep(0.0005)
+            looking.wait(0.0005)
         process.kill()
         process.communicate()
         it.finish()
@@ -153,7 +153,7 @@ def _interrupted(it: Mortal, call: int, times: int = 1) -> tuple[int, dict[str, 
     def press() -> bool:
         for _ in range(times):
             it.signal(signal.SIGINT)
-            time.sleep(0.1)
+            threading.Event().wait(0.1)  # a finger is no faster
         return True
 
     it.at((call, "asked"), press)
@@ -249,7 +249,6 @@ def test_ctrl_c_while_earlier_requests_are_settled_plans_nothing_new(
         it.start().communicate()
         killed = it.relay.calls
         earns = len(it.brand.sandbox.earns())
-        time.sleep(1.3)  # the requests that were out have rested
         it.brand.write(june="who,bill,at\n77,x1,2017-05-09T12:00:00\n")
         status, told = _interrupted(it, killed + 1)
         planned = it.brand.ask("SELECT 1 FROM audit WHERE customer_id = 77")

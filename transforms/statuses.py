@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -41,6 +42,45 @@ FINAL = frozenset(
 # under its next generation.
 WITHDRAWN = "withdrawn"
 RELEASED = "released"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A move that an award may make, and when it does; None is where it begins."""
+
+    source: str | None
+    target: str
+    why: str
+
+
+# Every event of every award is one of these: `tests/test_statuses.py`.
+TRANSITIONS = (
+    Transition(None, "planned", "reserved, before anything is sent"),
+    Transition(None, "already_earned", "held before, by the brand's own list"),
+    Transition("planned", "sent", "written down before the first byte leaves"),
+    Transition("planned", "planned", "put into a smaller request, or the next canary"),
+    Transition("planned", "unknown", "the ledger was rebuilt: it may have been sent"),
+    Transition("planned", "withdrawn", "never sent; a later run plans it anew"),
+    Transition("sent", "issued", "listed without error and with an id, or read back"),
+    Transition("sent", "already_earned", "1040, or an older earn was read back"),
+    Transition("sent", "failed", "refused by a code that a retry can't mend"),
+    Transition("sent", "blocked", "refused by a code that someone can mend"),
+    Transition("sent", "unknown", "no answer, or none that decides"),
+    Transition("sent", "planned", "surely not processed, too large, or proved absent"),
+    Transition("sent", "sent", "its run died; it was missing and goes out again"),
+    Transition("unknown", "issued", "read back, or listed by a further answer"),
+    Transition("unknown", "already_earned", "a refusal that reading bears out"),
+    Transition("unknown", "failed", "a refusal that reading bears out"),
+    Transition("unknown", "blocked", "a refusal that reading bears out"),
+    Transition("unknown", "sent", "missing when read back: the same id again"),
+    Transition("unknown", "planned", "proved absent: a new request takes over"),
+    Transition("unknown", "unknown", "nothing more can be proved; the reason says why"),
+    Transition("blocked", "planned", "`retry`"),
+    Transition("failed", "planned", "`retry`, where the status is named"),
+    Transition("issued", "issued", "a note on its revocation"),
+    Transition("issued", "revoked", "`revoke`"),
+    Transition("revoked", "released", "`release`: planned as its next generation"),
+)
 
 
 class Proof(StrEnum):
