@@ -90,6 +90,7 @@ def test_exception_without_its_text(tmp_path):
         ("a\u2028b", r"a\u2028b"),
         ("\ud800", r"\ud800"),
     ],
+    ids=ascii,  # a lone surrogate in a test's name doesn't survive the way between xdist's processes
 )
 def test_control_characters(tmp_path, text, shown):
     """What a terminal might obey is spelled out; everything else stays as it is."""
