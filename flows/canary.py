@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 
 from flows.capillary import Line, utc_now
 from flows.ledger import Entry
-from flows.settle import Settling, read_customer
+from flows.reading import read_customer
+from flows.settle import Settling
 from flows.tracking import Family, Tracked
 from transforms.evidence import Reading, Verdict
 from transforms.outcomes import Outcome
@@ -73,14 +74,16 @@ class Canaries:
         """
         if not self.is_on:
             return list(planned)
+        is_shown = self.settling.proofs.is_shown
         for tracked in [*unsettled, *planned]:
-            if tracked.is_canary:
-                out = self._waiting.setdefault(_badge(tracked), _Waiting())
+            badge = _badge(tracked)
+            if tracked.is_canary and not is_shown(badge):
+                out = self._waiting.setdefault(badge, _Waiting())
                 out.canary = tracked.family
         free = []
         for tracked in planned:
             badge = _badge(tracked)
-            if badge not in self._waiting and not self.settling.is_shown(tracked):
+            if badge not in self._waiting and not is_shown(badge):
                 self._waiting[badge] = _Waiting(sent=0)
             waiting = self._waiting.get(badge)
             if waiting is None:
@@ -141,7 +144,7 @@ class Canaries:
         seen = await self._look(tracked, ended, line)
         if isinstance(seen, str):
             return AfterCanary(stops_because=seen)
-        await self.settling.store(seen)
+        await self.settling.proofs.store(seen)
         if self._waiting.pop(badge, None) is None:
             return AfterCanary()  # an earlier run's canary has shown it meanwhile
         return AfterCanary(released=waiting.held, reopened=waiting.unproved)

@@ -36,6 +36,10 @@ def utc_now() -> datetime:
     return datetime.now(tz=UTC)
 
 
+class Halted(Exception):
+    """The run was stopped while a call waited for its turn: nothing went out."""
+
+
 @dataclass
 class CallCount:
     """Every HTTP call counts, whatever came of it."""
@@ -137,6 +141,28 @@ class Platform:
         self.login = Login(self.settings)
         # For loopback too: left to httpx, every line would make one of its own.
         self._tls = httpx.create_ssl_context()
+        self._halted = asyncio.Event()
+
+    def halt(self) -> None:
+        """Let no further call out: whoever waits for a turn gets `Halted` at once."""
+        self._halted.set()
+
+    async def turn(self) -> None:
+        """Return when the pace allows a call; raises `Halted` when the run is stopped.
+
+        A pause that the platform asked for may last long: a stop does not wait for it.
+        """
+        halted = asyncio.ensure_future(self._halted.wait())
+        turn = asyncio.ensure_future(self.pace.turn())
+        try:
+            await asyncio.wait((halted, turn), return_when=asyncio.FIRST_COMPLETED)
+            if self._halted.is_set():
+                raise Halted
+            await turn  # it has come, or the pace could not be kept
+        finally:
+            for waiting in (halted, turn):
+                waiting.cancel()
+            await asyncio.gather(halted, turn, return_exceptions=True)
 
     def line(self) -> Line:
         """Return a new line to the platform, to be used as a context manager."""
@@ -150,6 +176,7 @@ class Line:
         self._platform = platform
         self._tls = tls
         self._stack = AsyncExitStack()
+        self._token_used: str | None = None
 
     async def __aenter__(self) -> Self:
         settings = self._platform.settings
@@ -176,18 +203,13 @@ class Line:
         await self._stack.aclose()
 
     @property
-    def token(self) -> str | None:
-        """Return the token of the login, to be named when it was refused."""
-        return self._platform.login.token
-
-    @property
     def is_oauth(self) -> bool:
         """Whether the login is a token, which can be renewed."""
         return self._platform.login.is_oauth
 
     def discard_token(self) -> None:
-        """Drop the token: the platform refused it."""
-        self._platform.login.discard(self.token)
+        """Drop the token of the last call, which was refused; not one that is newer."""
+        self._platform.login.discard(self._token_used)
 
     def pause(self, seconds: float) -> None:
         """Hold every sender: the platform asked for it."""
@@ -259,12 +281,17 @@ class Line:
         *,
         mark: Callable[[], Awaitable[Any]] | None = None,
     ) -> Answer:
-        headers = await self._platform.login.headers(self._token)
+        headers = await self._headers()
         return await self._call("POST", path, headers, body=body, mark=mark)
 
     async def _get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        headers = await self._platform.login.headers(self._token)
+        headers = await self._headers()
         return await self._call("GET", path, headers, params=params)
+
+    async def _headers(self) -> dict[str, str]:
+        headers = await self._platform.login.headers(self._token)
+        self._token_used = self._platform.login.token
+        return headers
 
     async def _call(
         self,
@@ -277,7 +304,7 @@ class Line:
         mark: Callable[[], Awaitable[Any]] | None = None,
     ) -> Answer:
         """Make exactly one call, when the pace allows it; never raises for its end."""
-        await self._platform.pace.turn()
+        await self._platform.turn()
         if mark is not None:
             await mark()
         self._platform.count.calls += 1

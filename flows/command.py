@@ -10,7 +10,7 @@ import asyncio
 import os
 import sys
 import tomllib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -75,7 +75,7 @@ async def imported(work: Work) -> Report:
     """Run an import, as a flow run where a Prefect server is configured."""
     from flows.pipeline import import_badges  # noqa: PLC0415
 
-    if not _has_prefect_server():
+    if not has_prefect_server(os.environ):
         return await import_badges(work)
     # No telemetry, and none of Prefect's own lines between ours, unless asked for.
     os.environ.setdefault("DO_NOT_TRACK", "1")
@@ -85,18 +85,18 @@ async def imported(work: Work) -> Report:
     return await import_here(work)
 
 
-def _has_prefect_server() -> bool:
+def has_prefect_server(environ: Mapping[str, str]) -> bool:
     """Tell whether an API is configured, without paying for Prefect's import."""
-    if os.environ.get("PREFECT_API_URL"):
+    if environ.get("PREFECT_API_URL"):
         return True
-    home = Path(os.environ.get("PREFECT_HOME", "~/.prefect")).expanduser()
-    profiles = Path(os.environ.get("PREFECT_PROFILES_PATH", home / "profiles.toml"))
+    home = environ.get("PREFECT_HOME") or "~/.prefect"
+    profiles = environ.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml"
     try:
-        told = tomllib.loads(profiles.expanduser().read_text("utf-8"))
+        told = tomllib.loads(Path(profiles).expanduser().read_text("utf-8"))
     except (OSError, ValueError):
         return False
     # A profile that is not in use names a server that is not meant.
-    active = os.environ.get("PREFECT_PROFILE") or told.get("active")
+    active = environ.get("PREFECT_PROFILE") or told.get("active")
     return "PREFECT_API_URL" in told.get("profiles", {}).get(active, {})
 
 

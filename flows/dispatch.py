@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from flows.agenda import Agenda, Queues, in_turn
 from flows.canary import AfterCanary, Canaries
-from flows.capillary import Line, Platform, utc_now
+from flows.capillary import Halted, Line, Platform, utc_now
 from flows.ledger import Entry
 from flows.settle import Settling, Step
 from flows.tracking import Tracked
@@ -35,10 +35,6 @@ FIRST_BACKOFF_SECONDS = 0.5
 LONGEST_BACKOFF_SECONDS = 60.0
 # So many calls in a row without a decisive answer stop the run.
 BREAKER = 16
-
-
-class Withheld(Exception):
-    """The run was stopped while a sender waited for its turn."""
 
 
 @dataclass
@@ -86,8 +82,9 @@ class Dispatch:
             self._queue(tracked)
         if self.canaries.lacks_any:
             async with self.platform.line() as line:
-                for tracked in await self.canaries.begin(line):
-                    self._queue(tracked)
+                with contextlib.suppress(Halted):
+                    for tracked in await self.canaries.begin(line):
+                        self._queue(tracked)
         watcher = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as group:
@@ -102,6 +99,7 @@ class Dispatch:
 
     async def stop(self, reason: str) -> None:
         """Send nothing more; what is in flight is awaited and recorded."""
+        self.platform.halt()
         await self.agenda.stop(reason)
 
     def _queue(self, tracked: Tracked) -> None:
@@ -120,6 +118,8 @@ class Dispatch:
                 open_before = len(step.tracked.awards)
                 try:
                     await self._take(step, line)
+                except Halted:
+                    step.tracked.is_left = True
                 except NotRecorded:
                     await self.stop("the ledger could not be written")
                 finally:
@@ -180,7 +180,7 @@ class Dispatch:
                 body(tracked.request, customer_ids),
                 lambda: self._mark(tracked, attempt_id, customer_ids),
             )
-        except Withheld:
+        except Halted:
             return self._left(tracked)
         tracked.last_ended_at = answer.ended_at
         decided = decision(
@@ -218,7 +218,7 @@ class Dispatch:
     ) -> None:
         """Write down that the request goes out, before its first byte leaves."""
         if self.agenda.stopped_by is not None:
-            raise Withheld
+            raise Halted
         now = utc_now()
         entry = self.settling.rows.marked(tracked, attempt_id, customer_ids, now)
         tracked.attempts += 1
@@ -246,7 +246,7 @@ class Dispatch:
                 return await self._again(tracked, line, entry, answer, decided)
             case Result.LOGIN_REFUSED:
                 return await self._renewed(tracked, line, entry, answer)
-            case Result.TOO_LARGE if not tracked.is_ambiguous:
+            case Result.TOO_LARGE if not tracked.is_ambiguous or len(customer_ids) == 1:
                 return await self._too_big(tracked, entry, customer_ids, decided)
             case Result.TOO_LARGE:
                 # An earlier attempt may have succeeded: read back before it is split.
@@ -266,7 +266,7 @@ class Dispatch:
             await self.settling.recorder.write(entry)
             return []
         tracked.is_ambiguous = True
-        tracked.lists_strangers |= decided.lists_strangers
+        tracked.lists_strangers |= decided.lists_strangers and decided.missing > 0
         rows.request(entry, tracked, RequestStatus.UNKNOWN, now)
         await self.settling.recorder.write(entry)
         if not any(customer_id in tracked.awards for customer_id in customer_ids):

@@ -28,7 +28,7 @@ from flows.held_earns import held_earns
 from flows.pacing import Pace
 from flows.pipeline import Work, accept, not_ours
 from flows.preflight import read_badges
-from flows.settle import read_customer
+from flows.reading import read_customer
 from transforms.activity import amount_decimals
 from transforms.activity_rows import ROW_NUMBER
 from transforms.activity_values import whole_numbers

@@ -133,10 +133,15 @@ def subject_of(definition: str) -> str:
     return Path(definition).stem
 
 
+def asked_for() -> dict[str, Any]:
+    """Return what this flow run is asked for, for its name."""
+    told = flow_run.parameters.get("parameters") or {}
+    return told.model_dump() if isinstance(told, BaseModel) else told
+
+
 def run_name() -> str:
     """Return a name that says what is imported, and for which dates."""
-    told = flow_run.parameters["parameters"]
-    asked: dict[str, Any] = told if isinstance(told, dict) else told.model_dump()
+    asked = asked_for()
     name = subject_of(asked["definition"])
     bounds = [
         f"{word} {asked[key]}"

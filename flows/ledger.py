@@ -271,6 +271,8 @@ def _make(path: Path, now: datetime) -> None:
     with connect(fresh) as connection:
         fresh.chmod(0o600)
         _create(connection, now)
+        # Closing would write the file too, but tell nobody if it could not.
+        connection.execute("CHECKPOINT")
     fresh.replace(path)
 
 

@@ -16,7 +16,7 @@ import orjson
 import polars as pl
 
 from flows.capillary import Line
-from flows.settle import read_customer
+from flows.reading import read_customer
 from transforms.badges import BadgeFacts, badge_facts
 from transforms.definition import Badge
 from transforms.errors import Fault, PlatformRefused

@@ -19,6 +19,7 @@ from flows.flow_runs import (
     Parameters,
     PathText,
     WaitSeconds,
+    asked_for,
     asked_job,
     carried_out,
 )
@@ -46,8 +47,15 @@ class ReconcileParameters(Parameters):
     wait_seconds: WaitSeconds = A_DAY
 
 
+def _run_name() -> str:
+    asked = asked_for()
+    what = f"run {asked['run']}" if asked.get("run") else "all runs"
+    return f"{what}, {asked['sample']} customers" if asked.get("sample") else what
+
+
 @flow(
     name="reconcile-badges",
+    flow_run_name=_run_name,
     retries=0,
     persist_result=False,
     validate_parameters=True,

@@ -20,9 +20,9 @@ from flows.capillary import utc_now
 from flows.chosen import latest_other
 from flows.earn_export import EarnExport, earn_export
 from flows.pipeline import Work
+from flows.reading import read_customer
 from flows.runs import Report, Run, open_run
 from flows.sending import interrupts, publish_meanwhile
-from flows.settle import read_customer
 from transforms.evidence import Reading
 from transforms.plan_summary import spread_customers
 from transforms.reconciliation import (

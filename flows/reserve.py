@@ -268,7 +268,7 @@ def _remember(tracked: Tracked, attempts: list[dict[str, Any]], timeout: float) 
             tracked.is_burnt = True
         if result == Result.TOO_LARGE:
             tracked.is_too_large = True
-        if STRANGERS in (attempt["alarms"] or ""):
+        if attempt["customers_missing"] and STRANGERS in (attempt["alarms"] or ""):
             tracked.lists_strangers = True
         if result not in _DID_NOTHING:
             tracked.is_ambiguous = True

@@ -31,6 +31,7 @@ class ResumeParameters(Parameters):
 
 @flow(
     name="resume-badges",
+    flow_run_name="settle and send what is left",
     retries=0,
     persist_result=False,
     validate_parameters=True,

@@ -10,7 +10,6 @@ from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.runtime import flow_run
 from prefect.states import Completed
 from pydantic import Field
 
@@ -22,6 +21,7 @@ from flows.flow_runs import (
     Name,
     Parameters,
     WaitSeconds,
+    asked_for,
     asked_job,
     carried_out,
 )
@@ -48,8 +48,7 @@ class RevokeParameters(Parameters):
 
 
 def _run_name() -> str:
-    told = flow_run.parameters["parameters"]
-    asked: dict[str, Any] = told if isinstance(told, dict) else told.model_dump()
+    asked = asked_for()
     verb = "revoke" if asked.get("is_confirmed") else "preview of revoking"
     return f"{verb} {asked['run']}"
 

@@ -11,7 +11,7 @@ import logging
 import platform
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from importlib.metadata import version
@@ -436,7 +436,9 @@ def _begin(run: Run, kind: str, now: datetime) -> None:
         ],
     )
     log.info("run begins", extra={"kind": kind})
-    run.publisher.publish(now)
+    # Failing here stops nothing: what can't be published at the end is told then.
+    with suppress(OSError, duckdb.Error):
+        run.publisher.publish(now)
 
 
 def _version(name: str) -> str:

@@ -65,7 +65,8 @@ async def settle_earlier(run: Run) -> None:
         run.settled_early = {
             t.request.request_id
             for t in rested
-            if not run.settings.capillary_canary or settling.is_shown(t)
+            if not run.settings.capillary_canary
+            or settling.proofs.is_shown(t.request.badge_meta_id)
         }
         if rested:
             run.screen.stage("settling earlier requests", None)

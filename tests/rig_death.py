@@ -147,6 +147,8 @@ def _handler(relay: Relay) -> type[BaseHTTPRequestHandler]:
             with suppress(ConnectionError):
                 self.send_response(answer.status)
                 self.send_header("Content-Type", "application/json")
+                if wait := answer.headers["Retry-After"]:
+                    self.send_header("Retry-After", wait)
                 self.send_header("Content-Length", str(len(given)))
                 self.end_headers()
                 self.wfile.write(given)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ REFERENCE = "retro"
 # The smallest waits that a loaded machine keeps: a call, a rest, the quiet time.
 TIMEOUT, REST, QUIET = 0.3, 0.6, 1.0
 # How many scenes run side by side: they mostly wait.
-SIDE_BY_SIDE = 6
+SIDE_BY_SIDE = 5
 
 
 class Due(NamedTuple):
@@ -100,23 +101,23 @@ class Bench:
     theirs: list[Earn] = field(default_factory=list)
     runs: int = 0
 
-    def send(self, *, resumes: bool = False) -> Report:
+    def send(self, *, resumes: bool = False, stop_at: datetime | None = None) -> Report:
         """Run once: settle, reserve what the ledger has not, send, publish."""
         self.runs += 1
         ledger = open_ledger(self.home.ledger, now=utc_now())
         try:
-            run = self._run(ledger)
+            run = self._run(ledger, stop_at)
             asyncio.run(self._sent(run, resumes=resumes))
             run.publisher.publish(utc_now())
             return run.made_report()
         finally:
             ledger.close()
 
-    def _run(self, ledger: Ledger) -> Run:
+    def _run(self, ledger: Ledger, stop_at: datetime | None) -> Run:
         pace = Pace(self.home.pace, self.settings.capillary_requests_per_minute)
         return Run(
             run_id=f"run-{self.runs}",
-            job=Job(),
+            job=Job(stop_at=stop_at),
             settings=self.settings,
             home=self.home,
             ledger=ledger,
@@ -175,6 +176,10 @@ class Bench:
         """Return the score as things stand, from sandbox, audit and crowd."""
         audit = audited(self.home)
         assert broken_chains(audit.events) == []
+        # Every call that the platform saw is on record as an attempt.
+        calls = self.sandbox.calls
+        seen = Counter(one.request_id for one in calls if one.endpoint == "earnBulk")
+        assert not seen - Counter(one["request_id"] for one in audit.attempts)
         wanted = [one.wanted for one in self.due]
         return scored(wanted, self.sandbox.earns(), audit, theirs=self.theirs)
 
@@ -296,6 +301,16 @@ class Seen:
     stopped_badges: Mapping[str, str]
     earn_calls: int
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether anything was lost, doubled, misreported, unexplained, unbalanced."""
+        return bool(any(self.first.four + self.last.four)) or not self.is_balanced
+
+    @property
+    def told(self) -> list[str]:
+        """Return in words what is wrong."""
+        return [*self.first.told, *self.last.told]
+
 
 def played(
     *,
@@ -339,11 +354,31 @@ def _is_left(score: Score) -> bool:
 
 
 class Playing(Generic[T]):
-    """Plays scenes side by side, in their order; a test takes what came of its own."""
+    """Plays scenes side by side, in their order; a test takes what came of its own.
 
-    def __init__(self, play: Callable[[T], Seen], scenes: Sequence[T]) -> None:
+    A machine under load makes calls time out that no fault has struck, and leaves more
+    open than the scene does. So a scene in which nothing is wrong, and which does not
+    end `as_expected`, is played once more.
+    """
+
+    def __init__(
+        self,
+        play: Callable[[T], Seen],
+        scenes: Sequence[T],
+        as_expected: Callable[[T, Seen], bool] = lambda _scene, _seen: True,
+    ) -> None:
+        self._play = play
+        self._as_expected = as_expected
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE)
-        self._seen = {str(scene): self._pool.submit(play, scene) for scene in scenes}
+        self._seen = {
+            str(scene): self._pool.submit(self._played, scene) for scene in scenes
+        }
+
+    def _played(self, scene: T) -> Seen:
+        seen = self._play(scene)
+        if seen.is_wrong or self._as_expected(scene, seen):
+            return seen
+        return self._play(scene)
 
     def __getitem__(self, scene: T) -> Seen:
         """Return what came of a scene, when it is over."""
@@ -356,7 +391,10 @@ class Playing(Generic[T]):
 
 @contextmanager
 def playing(
-    request: pytest.FixtureRequest, name: str, play: Callable[[T], Seen]
+    request: pytest.FixtureRequest,
+    name: str,
+    play: Callable[[T], Seen],
+    as_expected: Callable[[T, Seen], bool],
 ) -> Iterator[Playing[T]]:
     """Play the scenes of all tests of this module that were asked for.
 
@@ -365,7 +403,7 @@ def playing(
     items = [item for item in request.session.items if item.path == request.path]
     specs = [getattr(item, "callspec", None) for item in items]
     scenes = [spec.params[name] for spec in specs if spec and name in spec.params]
-    made = Playing(play, scenes)
+    made = Playing(play, scenes, as_expected)
     try:
         yield made
     finally:

@@ -220,8 +220,8 @@ def _reserved_bodies(it: Mortal) -> list[bytes]:
 @pytest.mark.faults(share=False)
 def test_ctrl_c_twice_stops_at_once_and_is_safe(tmp_path: Path) -> None:
     """The call that is out is not waited for; the next run settles it."""
-    with mortal(tmp_path, CAPILLARY_TIMEOUT_SECONDS="9", **_LONG) as it:
-        it.brand.sandbox.fault("slow", nth=4, seconds=8)
+    with mortal(tmp_path, CAPILLARY_TIMEOUT_SECONDS="19", **_LONG) as it:
+        it.brand.sandbox.fault("slow", nth=4, seconds=16)
         began = time.monotonic()
         status, _ = _interrupted(it, 5, times=2)
         took = time.monotonic() - began
@@ -231,12 +231,30 @@ def test_ctrl_c_twice_stops_at_once_and_is_safe(tmp_path: Path) -> None:
         it.finish()
 
         assert (status, recorded) == (4, [("stopped", "interrupted")])
-        assert took < 8
+        assert took < 15
         assert it.score().four == (0, 0, 0, 0)
         assert len(it.brand.sandbox.earns()) == 29
 
 
-_LONG = {"CAPILLARY_RESEND_AFTER_SECONDS": "18"}
+_LONG = {"CAPILLARY_RESEND_AFTER_SECONDS": "38"}
+
+
+@pytest.mark.faults(share=False)
+def test_ctrl_c_does_not_wait_for_a_pause(tmp_path: Path) -> None:
+    """Where the platform asked for an hour, nothing is in flight: it ends at once."""
+    with mortal(tmp_path) as it:
+        wait = {"retry_after": "seconds", "retry_after_seconds": 3000}
+        it.brand.sandbox.fault("too_many", nth=4, **wait)
+
+        def press_soon() -> bool:
+            threading.Timer(0.5, it.signal, [signal.SIGINT]).start()
+            return True
+
+        it.at((4, "answered"), press_soon)
+        status, told = it.ended(it.start())
+
+        assert (status, told["stopped_by"]) == (4, "interrupted")
+        assert it.score().four == (0, 0, 0, 0)
 
 
 @pytest.mark.faults(share=False)
@@ -360,6 +378,24 @@ def test_a_full_disk_stops_the_run_and_doubles_nothing(
         it.finish()
 
         assert process.returncode == 5
+        assert it.score().four == (0, 0, 0, 0)
+        assert len(it.brand.sandbox.earns()) == 29
+
+
+@pytest.mark.faults(share=False)
+@pytest.mark.parametrize("size", [1_000, 20_000, 300_000, 600_000])
+def test_a_disk_that_is_full_from_the_start_doubles_nothing(
+    tmp_path: Path, size: int
+) -> None:
+    """What can't be reserved is not sent, what can't be published is told."""
+    with mortal(tmp_path, PYTHONDONTWRITEBYTECODE="1") as it:
+        process = it.start()
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, size))
+        _, err = process.communicate(timeout=60)
+        assert "Traceback" not in err, err
+        assert process.returncode in {1, 5}
+        it.finish()
+
         assert it.score().four == (0, 0, 0, 0)
         assert len(it.brand.sandbox.earns()) == 29
 

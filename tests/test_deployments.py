@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flows.backfill_badges import BackfillParameters, bound_faults
+from flows.command import has_prefect_server
 from flows.flow_runs import error_line
 from flows.flow_words import artifact_key, report_line, summary_markdown
 from flows.import_badges import ImportParameters
@@ -260,3 +261,32 @@ def test_a_summary_shows_nothing_that_the_platform_wrote():
 def test_keys_of_artifacts_are_what_prefect_takes():
     """A definition's name becomes small letters, digits and dashes."""
     assert artifact_key("plan", "Grocery 2017_ä") == "plan-grocery-2017"
+
+
+PROFILES = """
+active = "{active}"
+[profiles.ephemeral]
+PREFECT_SERVER_ALLOW_EPHEMERAL_MODE = "true"
+[profiles.local]
+PREFECT_API_URL = "http://127.0.0.1:4200/api"
+"""
+
+
+@pytest.mark.parametrize(
+    ("active", "environ", "expected"),
+    [
+        ("local", {}, True),
+        ("ephemeral", {}, False),
+        ("ephemeral", {"PREFECT_PROFILE": "local"}, True),
+        ("local", {"PREFECT_PROFILE": "ephemeral"}, False),
+        ("ephemeral", {"PREFECT_API_URL": "http://127.0.0.1:4200/api"}, True),
+        ("ephemeral", {"PREFECT_HOME": "nowhere"}, False),
+    ],
+)
+def test_a_server_counts_where_it_is_meant(
+    tmp_path: Path, active: str, environ: dict[str, str], *, expected: bool
+):
+    """A server is configured by its address, or by the profile that is in use."""
+    tmp_path.joinpath("profiles.toml").write_text(PROFILES.format(active=active))
+
+    assert has_prefect_server({"PREFECT_HOME": str(tmp_path), **environ}) is expected

@@ -72,6 +72,16 @@ class Dealt:
         }
 
 
+def as_expected(dealt: Dealt, came: Seen) -> bool:
+    """Tell whether everything came to an end, but for what can't be proved."""
+    kinds = {fault.kind for fault in dealt.faults}
+    ends = {"issued", "blocked"} if kinds & _REFUSING else {"issued"}
+    is_blind = dealt.switches["earns_listed"] == "empty"
+    return set(came.last.statuses) - {"unknown"} <= ends and came.last.unknown <= (
+        TWICE if is_blind else frozenset()
+    )
+
+
 @pytest.fixture(scope="module")
 def seen(request: pytest.FixtureRequest) -> Iterator[Playing[Dealt]]:
     """Play the sequences that were asked for, side by side."""
@@ -80,7 +90,7 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Playing[Dealt]]:
         is_oauth = dealt.seed % 2 == 0
         return played(faults=dealt.faults, switches=dealt.switches, is_oauth=is_oauth)
 
-    with playing(request, "dealt", play) as made:
+    with playing(request, "dealt", play, as_expected) as made:
         yield made
 
 
@@ -105,16 +115,8 @@ def test_a_sequence_of_faults_loses_doubles_misreports_nothing(
     """
     came = seen[dealt]
 
-    assert came.first.four == (0, 0, 0, 0), came.first.told
-    assert came.last.four == (0, 0, 0, 0), came.last.told
-    assert came.is_balanced
-    kinds = {fault.kind for fault in dealt.faults}
-    ends = {"issued", "blocked"} if kinds & _REFUSING else {"issued"}
-    if dealt.switches["earns_listed"] == "all":
-        assert set(came.last.statuses) <= ends, came.last.statuses
-    else:
-        assert set(came.last.statuses) <= {*ends, "unknown"}, came.last.statuses
-        assert came.last.unknown <= TWICE
+    assert not came.is_wrong, came.told
+    assert as_expected(dealt, came), (came.last.statuses, came.last.unknown)
 
 
 def test_the_seeds_deal_out_every_kind() -> None:

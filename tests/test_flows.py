@@ -25,7 +25,7 @@ from factories_prefect import (
     webhook,
 )
 
-pytestmark = [pytest.mark.prefect, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
 # Everything of an award but what differs from one run to the next.
 SAME = """
 SELECT * EXCLUDE (award_id, request_id, earned_badge_id, planned_run_id,
@@ -163,21 +163,18 @@ def test_a_plan_waits_for_a_person_and_is_then_carried_out(stage: Stage) -> None
     guard = "\n[guards]\napprove_above = 5\n"
     yes, no = stage.define("large", 8, more=guard), stage.define("vast", 9, more=guard)
     approved = prefect.ask("import-badges/nightly", definition=yes)
-    declined = prefect.ask("import-badges/nightly", definition=no)
 
-    for run_id in (approved, declined):
-        assert prefect.ended(run_id, "Suspended")[0] == "PAUSED"
+    assert prefect.ended(approved, "Suspended")[0] == "PAUSED"
     assert stage.shop.home.run_lock.read_text() == ""
     assert "8 awards in 2 earnBulk calls" in prefect.artifacts(approved)["plan-large"]
     until(lambda: any("approval" in told["subject"] for told in stage.alarms), "alarm")
-    nameless = {"decision": "approve", "name": ""}
-    refused = prefect.call(f"flow_runs/{approved}/resume", {"run_input": nameless})
-    assert refused["status"] == "REJECT"
-    answer = {"decision": "approve", "name": "Ada Osei", "note": "as agreed"}
-    prefect.call(f"flow_runs/{approved}/resume", {"run_input": answer})
-    answer = {"decision": "decline", "name": "Bo Lind"}
-    prefect.call(f"flow_runs/{declined}/resume", {"run_input": answer})
+    assert prefect.answer(approved, decision="approve", name="") == "REJECT"
+    given = {"decision": "approve", "name": "Ada Osei", "note": "as agreed"}
+    assert prefect.answer(approved, **given) == "ACCEPT"
+    declined = prefect.ask("import-badges/nightly", definition=no)
     assert prefect.ended(approved) == ("COMPLETED", "8 issued, books balance")
+    assert prefect.ended(declined, "Suspended")[0] == "PAUSED"
+    assert prefect.answer(declined, decision="decline", name="Bo Lind") == "ACCEPT"
     told = "declined by Bo Lind: nothing was sent"
     assert prefect.ended(declined) == ("COMPLETED", told)
     decisions = stage.shop.ask(
@@ -233,6 +230,21 @@ def test_the_command_runs_as_a_flow_run(stage: Stage, tmp_path: Path) -> None:
     (run,) = stage.prefect.call("flow_runs/filter", name)
     message = "1 blocked, 6 issued, books balance"
     assert (run["state"]["type"], run["state"]["message"]) == ("COMPLETED", message)
+
+
+def test_reconcile_and_revoke_tell_what_they_find(stage: Stage) -> None:
+    """Reconciling changes nothing, and an unconfirmed revocation calls nothing."""
+    query = "SELECT run_id FROM runs WHERE import_name = 'visits' LIMIT 1"
+    run_id = stage.shop.ask(query).item()
+    reconcile = stage.prefect.ask("reconcile-badges/weekly", run=run_id, sample=3)
+    revoke = stage.prefect.ask("revoke-badges/on-demand", run=run_id)
+
+    kind, message = stage.prefect.ended(reconcile)
+    assert (kind, message[:10]) == ("COMPLETED", "3 matched,")
+    kind, message = stage.prefect.ended(revoke)
+    told = f"would take back 12 awards of run {run_id} (regular 12) in 12 calls: "
+    assert (kind, message.startswith(told)) == ("COMPLETED", True)
+    assert stage.statuses("visits") == {"issued": 12}
 
 
 def test_no_secret_and_no_customer_reaches_the_server(stage: Stage) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+from collections.abc import Iterator
 
 import pytest
 
@@ -79,6 +80,15 @@ def test_exception_without_its_text(tmp_path):
     assert "553162563" not in path.read_text()
 
 
+@pytest.fixture
+def unreported() -> Iterator[None]:
+    """Keep records out of pytest's report, which can't carry a lone surrogate."""
+    logging.getLogger("flows").propagate = False
+    yield
+    logging.getLogger("flows").propagate = True
+
+
+@pytest.mark.usefixtures("unreported")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -91,11 +101,8 @@ def test_exception_without_its_text(tmp_path):
         ("\ud800", r"\ud800"),
     ],
 )
-def test_control_characters(tmp_path, monkeypatch, text, shown):
+def test_control_characters(tmp_path, text, shown):
     """What a terminal might obey is spelled out; everything else stays as it is."""
-    # pytest would keep the record for its report, which can't carry a lone surrogate
-    # from one test process to another.
-    monkeypatch.setattr(logging.getLogger("flows"), "propagate", False)
     stderr = io.StringIO()
     with journal(tmp_path, "run-1", stderr=stderr):
         log.info("%s", text)

@@ -102,6 +102,8 @@ def _readings() -> Iterator[Platform]:
     yield Platform("dates shifted", {"dates_shifted_seconds": 19_800}, stops=True)
     yield Platform("reads lag", {"reads_lag_seconds": 0.25})
     # A canary that does not show in time proves nothing; nor does anybody after it.
+    # Where failed calls free their ids too, one that failed when committed would be
+    # sent again: what rests must rest longer than reads lag.
     burns = {"failed_calls_burn_id": True}
     yield Platform(
         "reads lag long", burns | {"reads_lag_seconds": 2.0}, blind=EVERYBODY
@@ -161,6 +163,20 @@ SCENES = [
 ]
 
 
+def as_expected(scene: Scene, came: Seen) -> bool:
+    """Tell whether only whom the platform can't show is left unknown.
+
+    A platform that shows other dates gets its canaries, and no more.
+    """
+    platform = scene.platform
+    if platform.stops:
+        told = came.stopped_badges.values()
+        is_said = all("the platform shows" in one for one in told)
+        return is_said and came.first.statuses["planned"] >= 20
+    left = set(came.last.statuses) - {"issued", *platform.ends}
+    return left <= {"unknown"} and came.last.unknown <= platform.blind
+
+
 @pytest.fixture(scope="module")
 def seen(request: pytest.FixtureRequest) -> Iterator[Playing[Scene]]:
     """Play the scenes that were asked for, side by side."""
@@ -170,7 +186,7 @@ def seen(request: pytest.FixtureRequest) -> Iterator[Playing[Scene]]:
         is_oauth = "token_ttl_seconds" in switches
         return played(faults=scene.faults, switches=switches, is_oauth=is_oauth)
 
-    with playing(request, "scene", play) as made:
+    with playing(request, "scene", play, as_expected) as made:
         yield made
 
 
@@ -189,17 +205,7 @@ def test_no_platform_loses_doubles_misreports_anything(
     scene: Scene, seen: Playing[Scene]
 ) -> None:
     """The four scores are nought; unknown is only whom the platform can't show."""
-    came, platform = seen[scene], scene.platform
+    came = seen[scene]
 
-    assert came.first.four == (0, 0, 0, 0), came.first.told
-    assert came.last.four == (0, 0, 0, 0), came.last.told
-    assert came.is_balanced
-    if platform.stops:
-        assert came.first.statuses["planned"] >= 20
-        assert all(
-            "the platform shows" in told for told in came.stopped_badges.values()
-        )
-        return
-    left = set(came.last.statuses) - {"issued", *platform.ends}
-    assert left <= {"unknown"}, came.last.statuses
-    assert came.last.unknown <= platform.blind
+    assert not came.is_wrong, came.told
+    assert as_expected(scene, came), (came.last.statuses, came.last.unknown)
