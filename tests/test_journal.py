@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -80,15 +81,16 @@ def test_exception_without_its_text(tmp_path):
     assert "553162563" not in path.read_text()
 
 
-@pytest.fixture
+@contextmanager
 def unreported() -> Iterator[None]:
     """Keep records out of pytest's report, which can't carry a lone surrogate."""
     logging.getLogger("flows").propagate = False
-    yield
-    logging.getLogger("flows").propagate = True
+    try:
+        yield
+    finally:
+        logging.getLogger("flows").propagate = True
 
 
-@pytest.mark.usefixtures("unreported")
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
@@ -104,7 +106,7 @@ def unreported() -> Iterator[None]:
 def test_control_characters(tmp_path, text, shown):
     """What a terminal might obey is spelled out; everything else stays as it is."""
     stderr = io.StringIO()
-    with journal(tmp_path, "run-1", stderr=stderr):
+    with unreported(), journal(tmp_path, "run-1", stderr=stderr):
         log.info("%s", text)
 
     assert escaped(text) == shown
