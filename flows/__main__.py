@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from flows.cli import main
+from flows.cli.main import main
 
 main()

@@ -16,10 +16,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.activity_files import read_definition
-from flows.capillary import utc_now
-from flows.flow_approval import with_approval
-from flows.flow_runs import (
+from flows.files.activity_files import read_definition
+from flows.orchestration.approval import with_approval
+from flows.orchestration.runs import (
     A_DAY,
     AsOf,
     AwardsFile,
@@ -36,6 +35,7 @@ from flows.flow_runs import (
     subject_of,
 )
 from flows.pipeline import Work
+from flows.platform.capillary import utc_now
 from flows.runs import Report
 from transforms.errors import Fault, PlanRefused
 

@@ -14,8 +14,8 @@ from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL
 from pydantic import Field
 
-from flows.flow_approval import with_approval
-from flows.flow_runs import (
+from flows.orchestration.approval import with_approval
+from flows.orchestration.runs import (
     A_DAY,
     AsOf,
     AwardsFile,

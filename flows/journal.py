@@ -1,7 +1,8 @@
 """The journal of a run: short lines on stderr for people, JSON lines in the home.
 
 Belongs here: where log records go and what of them is let through. Does not belong
-here: what became of awards (`flows.ledger`), and a command's result (`flows.cli`).
+here: what became of awards (`flows.records.ledger`), and a command's result
+(`flows.cli.main`).
 
 Modules log as usual (`logging.getLogger(__name__)`), with what a program may want to
 read in `extra`. A journal holds counts and the ids of runs and requests, never a

@@ -1,7 +1,7 @@
 """The way of the data, as one table of contents: from definition to audit.
 
 Belongs here: the order of the steps. Does not belong here: any decision (`transforms`),
-any Prefect (the flow files), any screen (`flows.cli`).
+any Prefect (the flow files), any screen (`flows.cli.main`).
 
 One body runs with and without Prefect: `Steps` decides whether a step is a plain call
 or a task. Both give the same rows.
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from flows.activity_files import (
+from flows.files.activity_files import (
     AcceptedFile,
     EarlierFile,
     accept_file,
@@ -24,13 +24,8 @@ from flows.activity_files import (
     read_definition,
     rejected_rows,
 )
-from flows.approving import refuse_moved, refuse_unapproved
-from flows.audit import earlier_files, earned_ids, known_awards
-from flows.capillary import Platform, utc_now
-from flows.held_earns import held_earns
+from flows.files.held_earns import held_earns
 from flows.home import Home
-from flows.pacing import Pace
-from flows.plan_folder import SavedPlan, new_folder, write_plan
 from flows.planning import (
     Plan,
     Selection,
@@ -38,14 +33,24 @@ from flows.planning import (
     selected_customers,
     selected_ids,
 )
-from flows.preflight import read_badges
+from flows.plans.approving import refuse_moved, refuse_unapproved
+from flows.plans.folder import SavedPlan, new_folder, write_plan
+from flows.platform.capillary import Platform, utc_now
+from flows.platform.pacing import Pace
+from flows.platform.preflight import read_badges
+from flows.records.audit import earlier_files, earned_ids, known_awards
 from flows.runs import Job, Report, Run, Screen, open_run
-from flows.sending import choose_canaries, reserve_plan, send_reserved, settle_earlier
+from flows.sending.sending import (
+    choose_canaries,
+    reserve_plan,
+    send_reserved,
+    settle_earlier,
+)
 from flows.settings import Settings
-from transforms.activity import quality_faults
-from transforms.badges import BadgeFacts
-from transforms.definition import Definition
+from transforms.activity.accepted import quality_faults
+from transforms.definition.definition import Definition
 from transforms.errors import Fault, FilesRefused, PlanRefused
+from transforms.platform.badges import BadgeFacts
 
 
 class Steps(Protocol):

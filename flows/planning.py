@@ -2,7 +2,7 @@
 
 Belongs here: bringing accepted activity, the platform's facts and what the ledger knows
 together. Does not belong here: each decision itself (`transforms`), writing a plan
-down (`flows.plan_folder`), and carrying it out (`flows.pipeline`).
+down (`flows.plans.folder`), and carrying it out (`flows.pipeline`).
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.activity_files import AcceptedFile, load_activity
-from transforms.activity import amount_decimals, current
-from transforms.awards import PlanResult, classified_awards, drift
-from transforms.badges import BadgeFacts
-from transforms.batches import fewest_calls, minutes_at_limit
-from transforms.definition import Badge, Definition
-from transforms.errors import Fault, FilesRefused
-from transforms.guards import (
+from flows.files.activity_files import AcceptedFile, load_activity
+from transforms.activity.accepted import amount_decimals, current
+from transforms.awards.awards import PlanResult, classified_awards, drift
+from transforms.awards.batches import fewest_calls, minutes_at_limit
+from transforms.awards.guards import (
     PlanFigures,
     guard_faults,
     plan_figures,
     rule_digest,
     take_over_faults,
 )
-from transforms.plan_parts import PlanParts, plan_digest, window_words
-from transforms.preflight import warnings
-from transforms.rules import qualifications, required_columns
+from transforms.definition.definition import Badge, Definition
+from transforms.errors import Fault, FilesRefused
+from transforms.platform.badges import BadgeFacts
+from transforms.platform.preflight import warnings
+from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
+from transforms.rules.qualifications import qualifications, required_columns
 
 # How many accepted rows are qualified at a time: what bounds memory.
 ROWS_A_PARTITION = 20_000_000

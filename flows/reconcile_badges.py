@@ -13,7 +13,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.flow_runs import (
+from flows.commands.reconciling import Wanted
+from flows.commands.reconciling import reconcile_badges as compare
+from flows.orchestration.runs import (
     A_DAY,
     Name,
     Parameters,
@@ -24,8 +26,6 @@ from flows.flow_runs import (
     carried_out,
 )
 from flows.pipeline import Work
-from flows.reconciling import Wanted
-from flows.reconciling import reconcile_badges as compare
 from flows.runs import Report
 from flows.settings import PROJECT
 

@@ -11,7 +11,7 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from flows.flow_runs import (
+from flows.orchestration.runs import (
     A_DAY,
     Parameters,
     StopAt,

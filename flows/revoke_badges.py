@@ -13,7 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import Field
 
-from flows.flow_runs import (
+from flows.commands.undo import Preview, preview, revoke_awards
+from flows.orchestration.runs import (
     A_DAY,
     AwardsFile,
     Badges,
@@ -27,7 +28,6 @@ from flows.flow_runs import (
 )
 from flows.pipeline import Work
 from flows.runs import Report
-from flows.undo import Preview, preview, revoke_awards
 from transforms.statuses import AwardStatus
 
 

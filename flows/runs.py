@@ -22,20 +22,19 @@ import duckdb
 import orjson
 import polars as pl
 
-from flows.activity_files import AcceptedFile, rejected_rows
-from flows.audit import Publisher
-from flows.backups import back_up
-from flows.belonging import check_ledger, remember
-from flows.capillary import Platform, utc_now
+from flows.files.activity_files import AcceptedFile, rejected_rows
 from flows.home import Home
 from flows.journal import journal
-from flows.ledger import Ledger, open_ledger
-from flows.pacing import Pace
+from flows.pages.run_page import write_run_page
 from flows.planning import Plan
-from flows.run_page import write_run_page
+from flows.platform.capillary import Platform, utc_now
+from flows.platform.pacing import Pace
+from flows.records.audit import Publisher
+from flows.records.backups import back_up
+from flows.records.belonging import check_ledger, remember
+from flows.records.ledger import Ledger, open_ledger
 from flows.settings import Settings
-from transforms.awards import PlanResult
-from transforms.badges import BadgeFacts
+from transforms.awards.awards import PlanResult
 from transforms.books import (
     AnswerCounts,
     BadgeCounts,
@@ -44,8 +43,9 @@ from transforms.books import (
     LedgerCounts,
     balance,
 )
-from transforms.definition import Definition
+from transforms.definition.definition import Definition
 from transforms.errors import Fault, NotRecorded, Refused, RetrobadgeError, Unbalanced
+from transforms.platform.badges import BadgeFacts
 
 log = logging.getLogger(__name__)
 _VERSIONED = ("retrobadge", "polars", "pandera", "duckdb", "httpx", "prefect")

@@ -1,8 +1,8 @@
 """The settings: read once from the environment and `.env`, then passed down as values.
 
 Belongs here: every variable with its bounds, and faults that say what to change. Does
-not belong here: where `.env` is (`flows.cli`), the folders of a home (`flows.home`) and
-what a login turns into on the wire (`flows.capillary`).
+not belong here: where `.env` is (`flows.cli.main`), the folders of a home
+(`flows.home`) and what a login turns into on the wire (`flows.platform.capillary`).
 
 The model is plain pydantic: pydantic-settings takes the process's environment by
 itself, and a name that it doesn't know is no error to it. A setting that was mistyped

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from transforms.outcomes import Answer, Decision, Failure, decision
+from transforms.platform.outcomes import Answer, Decision, Failure, decision
 
 BADGE = "653de334b3cda7078c7c68eb"
 REQUEST = "a" * 32

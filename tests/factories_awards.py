@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from transforms.awards import classified_awards
-from transforms.badges import BadgeFacts, Claim
-from transforms.definition import Badge, Duration, Rule
+from transforms.awards.awards import classified_awards
+from transforms.definition.definition import Badge, Duration, Rule
+from transforms.platform.badges import BadgeFacts, Claim
 
 INSTANT = pl.Datetime("us", "UTC")
 NEW_YORK = "America/New_York"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from transforms.definition import Definition, parse_definition
+from transforms.definition.definition import Definition, parse_definition
 
 BADGE_META_ID = "653de334b3cda7078c7c68eb"
 HEAD = """\

@@ -14,9 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from flows.audit import queried
 from flows.home import Home, open_home
 from flows.pipeline import Work, import_badges
+from flows.records.audit import queried
 from flows.runs import Job, Report
 from flows.sandbox import Sandbox, Switches
 from flows.settings import settings

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from oracle import Activity, Earned, Oracle
 
-from transforms.definition import Badge, Duration, Rule
-from transforms.rules import qualifications
+from transforms.definition.definition import Badge, Duration, Rule
+from transforms.rules.qualifications import qualifications
 
 INSTANT = pl.Datetime("us", "UTC")
 NEW_YORK = "America/New_York"

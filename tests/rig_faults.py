@@ -4,9 +4,9 @@ Belongs here: running the sending of a crowd, once or until nothing is left to d
 `python tests/rig_faults.py`, which measures every fault and prints the table as
 Markdown. Does not belong here: the score (`rig_scoring`), the faults (`faults_known`).
 
-The bench reserves and sends by the functions that a run uses (`flows.sending`), without
-the files and the plan before them, so that hundreds of runs fit into a minute. All
-waits are those of a run whose settings are tiny; scenes that wait run side by side.
+The bench reserves and sends by the functions that a run uses (`flows.sending.sending`),
+without the files and the plan before them, so that hundreds of runs fit into a minute.
+All waits are those of a run whose settings are tiny; scenes that wait run side by side.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ import polars as pl
 import pytest
 from rig_scoring import Audit, Score, Wanted, broken_chains, scored
 
-from flows.audit import Publisher, open_audit
-from flows.capillary import Platform, utc_now
 from flows.home import Home, open_home
-from flows.ledger import Ledger, open_ledger
-from flows.pacing import Pace
-from flows.preflight import FirstAwards
-from flows.reserve import Reservation, reserve
+from flows.platform.capillary import Platform, utc_now
+from flows.platform.pacing import Pace
+from flows.platform.preflight import FirstAwards
+from flows.records.audit import Publisher, open_audit
+from flows.records.ledger import Ledger, open_ledger
 from flows.runs import Job, Report, Run, Screen
 from flows.sandbox import Earn, Fault, Sandbox, Switches
-from flows.sending import send_reserved, settle_earlier
+from flows.sending.reserve import Reservation, reserve
+from flows.sending.sending import send_reserved, settle_earlier
 from flows.settings import Settings, settings
-from transforms.awards import award_id
-from transforms.batches import cut_requests
-from transforms.evidence import Verdict
+from transforms.awards.awards import award_id
+from transforms.awards.batches import cut_requests
+from transforms.platform.evidence import Verdict
 
 T = TypeVar("T")
 

@@ -18,15 +18,15 @@ from click.testing import Result
 from factories_imports import BADGE, Brand, bare_environment
 from typer.testing import CliRunner
 
-from flows.capillary import utc_now
-from flows.cli import app
-from flows.ledger import TABLES, connect
-from flows.reserve import Reservation, reserve
+from flows.cli.main import app
+from flows.platform.capillary import utc_now
+from flows.records.ledger import TABLES, connect
 from flows.runs import Job, Run, Screen, open_run
-from flows.sending import publish_reserved, send_reserved
+from flows.sending.reserve import Reservation, reserve
+from flows.sending.sending import publish_reserved, send_reserved
 from flows.settings import settings
-from transforms.awards import award_id
-from transforms.batches import cut_requests
+from transforms.awards.awards import award_id
+from transforms.awards.batches import cut_requests
 
 DAY = datetime(2017, 5, 1, 16, tzinfo=UTC)
 INSTANT = pl.Datetime("us", "UTC")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from transforms import activity_values as values
-from transforms.activity import (
+from transforms.activity import values
+from transforms.activity.accepted import (
     accepted_schema,
     activity_columns,
     amount_decimals,
@@ -21,8 +21,8 @@ from transforms.activity import (
     current_counts,
     quality_faults,
 )
-from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER, sorted_rows
-from transforms.definition import CsvFormat, Definition, Quality, Source
+from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER, sorted_rows
+from transforms.definition.definition import CsvFormat, Definition, Quality, Source
 
 NULLS = ("",)
 NEW_YORK = "America/New_York"

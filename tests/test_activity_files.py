@@ -17,7 +17,7 @@ from factories_definition import badge_text, definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.activity_files import (
+from flows.files.activity_files import (
     EarlierFile,
     accept_file,
     accept_files,
@@ -25,11 +25,11 @@ from flows.activity_files import (
     load_activity,
     rejected_rows,
 )
-from flows.csv_rows import csv_rows
-from flows.typed_rows import json_rows
-from transforms.activity import accepted_schema
-from transforms.activity_rows import LINE, LINE_FAULT, ROW_NUMBER
-from transforms.definition import CsvFormat, Source
+from flows.files.csv_rows import csv_rows
+from flows.files.typed_rows import json_rows
+from transforms.activity.accepted import accepted_schema
+from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER
+from transforms.definition.definition import CsvFormat, Source
 from transforms.errors import FilesRefused
 
 COUNT = badge_text('{ kind = "activity_count", at_least = 1 }')

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.agenda import Queues, in_turn
-from flows.tracking import OpenAward, Tracked
-from transforms.requests import new_request
+from flows.sending.agenda import Queues, in_turn
+from flows.sending.tracking import OpenAward, Tracked
+from transforms.platform.requests import new_request
 from transforms.statuses import AwardStatus
 
 BADGE = "653de334b3cda7078c7c68eb"

@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 from factories_imports import BADGE, DEFINITION, Brand, brand, visits
 
-from flows.approving import approve, job_of
-from flows.capillary import utc_now
 from flows.pipeline import import_badges, plan_badges
-from flows.plan_folder import SavedPlan, found_plan
+from flows.plans.approving import approve, job_of
+from flows.plans.folder import SavedPlan, found_plan
+from flows.platform.capillary import utc_now
 from flows.runs import Job, Report
 from transforms.errors import FilesRefused, PlanRefused
 

@@ -25,8 +25,8 @@ from factories_awards import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.awards import PlanResult, award_id, drift
-from transforms.definition import Rule
+from transforms.awards.awards import PlanResult, award_id, drift
+from transforms.definition.definition import Rule
 
 MONTHLY = Rule(kind="activity_count", at_least=1, per="month")
 

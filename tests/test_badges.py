@@ -20,16 +20,16 @@ from factories_awards import (
     hold,
 )
 
-from transforms.badges import BadgeFacts, Claim, badge_facts
-from transforms.definition import Guards, Rule
-from transforms.guards import (
+from transforms.awards.guards import (
     PlanFigures,
     guard_faults,
     plan_figures,
     rule_digest,
     take_over_faults,
 )
-from transforms.preflight import preflight_faults, warnings
+from transforms.definition.definition import Guards, Rule
+from transforms.platform.badges import BadgeFacts, Claim, badge_facts
+from transforms.platform.preflight import preflight_faults, warnings
 
 
 def badge_meta(**fields: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from factories_awards import badge, classified, facts, held, known
 
-from transforms.awards import PlanResult
+from transforms.awards.awards import PlanResult
 from transforms.books import (
     AnswerCounts,
     BadgeCounts,

@@ -11,8 +11,8 @@ from factories_imports import BADGE, brand
 from rig_ledger import calls_of, typed
 
 from flows.sandbox.records import Claim
-from transforms.claims import claim_refusal
-from transforms.outcomes import Answer
+from transforms.platform.claims import claim_refusal
+from transforms.platform.outcomes import Answer
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.codes import (
+from transforms.platform.codes import (
     CODES,
     RequestEffect,
     WholeRequest,

@@ -7,7 +7,7 @@ import orjson
 import polars as pl
 from factories_imports import DEFINITION, Brand, brand, visits
 
-from flows.comparing import Compared, compared
+from flows.commands.comparing import Compared, compared
 
 NOON = "2017-05-{:02d}T16:00:00+00:00"
 

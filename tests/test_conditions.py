@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.conditions import columns_in, condition
+from transforms.conditions.condition import columns_in, condition
 from transforms.errors import DefinitionRefused
 
 COLUMNS: dict[str, pl.DataType] = {

@@ -17,8 +17,8 @@ from factories_definition import (
     definition_text,
 )
 
-from flows.activity_files import read_definition
-from transforms.definition import Duration, parse_definition
+from flows.files.activity_files import read_definition
+from transforms.definition.definition import Duration, parse_definition
 from transforms.errors import DefinitionRefused
 
 COUNT = '{ kind = "activity_count", at_least = 1 }'

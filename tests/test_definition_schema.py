@@ -11,12 +11,12 @@ import jsonschema
 import pytest
 from factories_definition import BADGE, definition_text
 
-from transforms.definition_schema import definition_schema
+from transforms.definition.json_schema import definition_schema
 
 ROOT = Path(__file__).parent.parent
 FILE = ROOT / "docs" / "definition.schema.json"
 REGENERATE = (
-    "python -c 'import json; from transforms.definition_schema import "
+    "python -c 'import json; from transforms.definition.json_schema import "
     "definition_schema as s; print(json.dumps(s(), indent=2))' "
     "> docs/definition.schema.json"
 )

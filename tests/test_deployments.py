@@ -16,10 +16,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from flows.backfill_badges import BackfillParameters, bound_faults
-from flows.command import has_prefect_server
-from flows.flow_runs import error_line
-from flows.flow_words import artifact_key, report_line, summary_markdown
+from flows.cli.command import has_prefect_server
 from flows.import_badges import ImportParameters
+from flows.orchestration.runs import error_line
+from flows.orchestration.words import artifact_key, report_line, summary_markdown
 from flows.reconcile_badges import ReconcileParameters
 from flows.resume_badges import ResumeParameters
 from flows.revoke_badges import RevokeParameters

@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 import typer.main
 
-from flows.cli import app
+from flows.cli.main import app
 from transforms.statuses import AwardStatus
 
 ROOT = Path(__file__).parent.parent

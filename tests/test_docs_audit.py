@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from factories_imports import DEFINITION, brand, visits
 
-from flows.approving import approve, job_of
-from flows.audit import PUBLISHED, VIEWS, queried
-from flows.capillary import utc_now
+from flows.commands.reconciling import Wanted, reconcile_badges
 from flows.pipeline import import_badges, plan_badges
-from flows.plan_folder import found_plan
-from flows.reconciling import Wanted, reconcile_badges
+from flows.plans.approving import approve, job_of
+from flows.plans.folder import found_plan
+from flows.platform.capillary import utc_now
+from flows.records.audit import PUBLISHED, VIEWS, queried
 from flows.runs import Job
-from transforms.reconciliation import Finding
+from transforms.platform.reconciliation import Finding
 from transforms.statuses import AwardStatus, RequestStatus
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "audit.md"

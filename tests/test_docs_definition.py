@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from factories_definition import ACTIVITY, BADGE, HEAD
 
-from transforms.definition import (
+from transforms.definition.definition import (
     Badge,
     CsvFormat,
     Definition,

@@ -6,11 +6,11 @@ import polars as pl
 import pytest
 from factories_imports import brand
 
-from flows.activity_files import read_definition
-from flows.drafting import drafted, write_draft
-from transforms.definition import Definition, parse_definition
+from flows.commands.drafting import drafted, write_draft
+from flows.files.activity_files import read_definition
+from transforms.definition.definition import Definition, parse_definition
+from transforms.definition.draft import CHANGE
 from transforms.errors import DefinitionRefused, FilesRefused, Refused
-from transforms.first_definition import CHANGE
 
 BADGE = "653de334b3cda7078c7c68eb"
 

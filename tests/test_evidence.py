@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from transforms.evidence import (
+from transforms.platform.evidence import (
     Earn,
     Reading,
     Sought,

@@ -7,7 +7,7 @@ import orjson
 import pytest
 from factories_imports import BADGE, DEFINITION, Brand, brand, visits
 
-from flows.explaining import Answer, as_json, explain
+from flows.commands.explaining import Answer, as_json, explain
 from transforms.errors import PlanRefused
 
 QUARTER = "[quality]\nmax_rejected_share = 0.5\n"

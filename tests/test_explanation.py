@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from oracle import Activity
 from test_rules_properties import KINDS, WAYS, ZONES, histories, quickly, rules
 
-from transforms.definition import Badge
+from transforms.definition.definition import Badge
 from transforms.errors import DefinitionRefused
-from transforms.explanation import Explanation, Setting, explained
-from transforms.rule_words import rule_words
-from transforms.rules import qualifications
+from transforms.reports.explanation import Explanation, Setting, explained
+from transforms.rules.qualifications import qualifications
+from transforms.rules.words import rule_words
 
 FIFTY = 'rule = { kind = "activity_count", at_least = 3 }\nwhere = "amount > 0"'
 

@@ -13,7 +13,7 @@ import pytest
 
 from flows.journal import escaped, journal
 
-log = logging.getLogger("flows.dispatch")
+log = logging.getLogger("flows.sending.dispatch")
 
 
 def records(path) -> list[dict]:
@@ -35,7 +35,7 @@ def test_people_and_programs(tmp_path):
         stderr.getvalue(),
     )
     assert path == tmp_path / "run-1.jsonl"
-    assert (first["run_id"], first["logger"]) == ("run-1", "flows.dispatch")
+    assert (first["run_id"], first["logger"]) == ("run-1", "flows.sending.dispatch")
     assert (first["requests"], first["badge"]) == (12, "regular")
     assert first["at"].endswith("+00:00")
     assert (second["level"], second["seconds"]) == ("warning", 2.5)

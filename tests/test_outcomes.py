@@ -19,7 +19,7 @@ from factories_answers import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.outcomes import Failure, Result, wait_seconds
+from transforms.platform.outcomes import Failure, Result, wait_seconds
 from transforms.statuses import AwardStatus, Proof
 
 # What an answer says of customers 1 and 2, and what it decides.

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.pacing import Pace
+from flows.platform.pacing import Pace
 from transforms.errors import NotRecorded
 
 START = 1_800_000_000.0
@@ -287,7 +287,7 @@ def test_one_process_at_a_time_reads_the_file(tmp_path):
 SENDER = """
 import asyncio, sys, time
 from pathlib import Path
-from flows.pacing import Pace
+from flows.platform.pacing import Pace
 
 async def main():
     pace = Pace(Path(sys.argv[1]), 6000)

@@ -7,14 +7,14 @@ from datetime import UTC, date, datetime, timedelta
 import polars as pl
 import pytest
 
-from transforms.call_times import (
+from transforms.reports.call_times import (
     call_rate,
     latency_bins,
     most_in_a_minute,
     quantiles,
 )
-from transforms.months import awards_by_month, every_month, odd_months
-from transforms.plots import MOST_BADGES, months_plot, rate_plot, statuses_plot
+from transforms.reports.months import awards_by_month, every_month, odd_months
+from transforms.reports.plots import MOST_BADGES, months_plot, rate_plot, statuses_plot
 
 BEGAN = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 INSTANT = pl.Datetime("us", "UTC")

@@ -14,8 +14,8 @@ from rig_faults import BADGE, Bench, Due, audited, bench
 
 from flows.sandbox import Fault, Limit
 from flows.sandbox.moments import moment
-from transforms.evidence import Earn, Reading, has_unexplained, is_missing
-from transforms.outcomes import Answer, decision
+from transforms.platform.evidence import Earn, Reading, has_unexplained, is_missing
+from transforms.platform.outcomes import Answer, decision
 
 share, rest = pytest.mark.faults(share=True), pytest.mark.faults(share=False)
 TWELVE = [Due(customer) for customer in range(1, 13)]

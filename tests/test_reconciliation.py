@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from transforms.reconciliation import FOUND, OURS, THEIRS, Finding, reconciled
+from transforms.platform.reconciliation import FOUND, OURS, THEIRS, Finding, reconciled
 
 BADGE = "653de334b3cda7078c7c68eb"
 

@@ -9,7 +9,7 @@ import pytest
 from factories_imports import BADGE, Brand, brand, visits
 from factories_sandbox import BADGES, logged_in
 
-from flows.reconciling import Wanted, reconcile_badges
+from flows.commands.reconciling import Wanted, reconcile_badges
 from flows.runs import Report
 from transforms.errors import FilesRefused
 

@@ -25,15 +25,15 @@ from rig_ledger import (
     typed,
 )
 
-from flows.backups import backups
+from flows.commands.undo import revoke_awards
 from flows.home import Home, open_home
 from flows.pipeline import Work, resume_badges
-from flows.rebuilt import Repaired
-from flows.repair import recover, restore
+from flows.records.backups import backups
+from flows.repair.rebuilt import Repaired
+from flows.repair.repair import recover, restore
 from flows.runs import Job, Report
-from flows.sending import send_reserved
+from flows.sending.sending import send_reserved
 from flows.settings import settings
-from flows.undo import revoke_awards
 from transforms.errors import HomeRefused
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_ledger_is_kept_aside_with_its_log(tmp_path: Path) -> None:
         issue(shop, awards([1, 2]))
         before = rows_of(shop.home.ledger)
         write_and_die = (
-            "import sys, os; from flows.ledger import connect\n"
+            "import sys, os; from flows.records.ledger import connect\n"
             "connection = connect(sys.argv[1])\n"
             "connection.execute(\"UPDATE meta SET target = 'of the log'\")\n"
             "os._exit(0)"

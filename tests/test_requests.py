@@ -11,8 +11,8 @@ from factories_awards import BADGE_META_ID, INSTANT, at, badge, classified, plan
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from transforms.batches import cut_requests, fewest_calls, minutes_at_limit
-from transforms.requests import (
+from transforms.awards.batches import cut_requests, fewest_calls, minutes_at_limit
+from transforms.platform.requests import (
     REQUEST_AWARDS_SCHEMA,
     REQUESTS_SCHEMA,
     Request,

@@ -12,11 +12,11 @@ import polars as pl
 from factories_imports import BADGE, Brand, brand, visits
 from rig_ledger import DAY, awards, calls_of, issue, typed
 
+from flows.commands.retrying import RETRIED, retry_awards
 from flows.pipeline import Work
-from flows.retrying import RETRIED, retry_awards
 from flows.runs import Job, Report
 from flows.settings import settings
-from transforms.retrying import following_requests
+from transforms.awards.retrying import following_requests
 
 SENT = datetime(2026, 1, 1, tzinfo=UTC)
 OTHER = "653de334b3cda7078c7c6800"

@@ -20,7 +20,11 @@ from factories_rules import (
 from oracle import Activity
 
 from transforms.errors import DefinitionRefused
-from transforms.rules import QUALIFICATIONS, qualifications, required_columns
+from transforms.rules.qualifications import (
+    QUALIFICATIONS,
+    qualifications,
+    required_columns,
+)
 
 # Counts
 

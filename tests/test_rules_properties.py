@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracle import Activity, Oracle
 
-from transforms.definition import Rule
+from transforms.definition.definition import Rule
 from transforms.local_time import instants
 
 ZONES = (

@@ -9,11 +9,11 @@ import polars as pl
 import pytest
 from factories_imports import DEFINITION, brand, visits
 
-from flows.capillary import utc_now
-from flows.pages import page, plot
-from flows.run_page import run_page
+from flows.pages.pages import page, plot
+from flows.pages.run_page import run_page
+from flows.platform.capillary import utc_now
 from transforms.errors import Refused
-from transforms.plots import months_plot, statuses_plot
+from transforms.reports.plots import months_plot, statuses_plot
 
 HOSTILE = '<script>alert("x")</script>'
 

@@ -23,15 +23,15 @@ from rig_ledger import (
     typed,
 )
 
+from flows.commands.undo import preview, release_awards, revoke_awards
 from flows.pipeline import Work
 from flows.runs import Job, Report
 from flows.settings import settings
-from flows.undo import preview, release_awards, revoke_awards
+from transforms.awards.selection import run_named
 from transforms.errors import HomeRefused, Refused
-from transforms.outcomes import Answer, Failure
-from transforms.selection import run_named
+from transforms.platform.outcomes import Answer, Failure
+from transforms.platform.undo import UndoResult, revocable, revocation
 from transforms.statuses import AwardStatus
-from transforms.undo import UndoResult, revocable, revocation
 
 NOW = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 OTHER = "653de334b3cda7078c7c6800"

@@ -20,6 +20,8 @@ An error that is not in this tree is a defect and keeps its traceback.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
 
@@ -127,3 +129,9 @@ class Unbalanced(LooksWrong):
 
 class NotRecorded(LooksWrong):
     """Something that happened could not be written down."""
+
+
+def near(word: str, known: Collection[str]) -> str:
+    """Return ` (did you mean …?)` when a known word is close, else nothing."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{found[0]}'?)" if found else ""

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 
 if TYPE_CHECKING:
-    from transforms.definition import Duration, Per, Period
+    from transforms.definition.definition import Duration, Per, Period
 
 INSTANT = pl.Datetime("us", "UTC")
 BUILT_IN_TYPES: dict[str, pl.DataType] = {

@@ -19,7 +19,7 @@ from flows.sandbox.switches import Switches
 from transforms.errors import Fault, SettingsRefused
 
 if TYPE_CHECKING:  # a definition drags Polars in, which the sandbox does without
-    from transforms.definition import Definition
+    from transforms.definition.definition import Definition
 
 
 def switches_from(pairs: Iterable[str]) -> Switches:

@@ -33,7 +33,7 @@ def qualify(folder: Path, rule: str) -> int:
 
     import polars as pl  # noqa: PLC0415
 
-    from transforms.rules import qualifications, required_columns  # noqa: PLC0415
+    from transforms.rules.qualifications import qualifications, required_columns  # noqa: PLC0415
 
     badge = _badge(rule)
     wanted = required_columns(badge)
@@ -57,7 +57,7 @@ def _columns(folder: Path) -> list[str]:
 
 
 def _badge(rule: str) -> Any:
-    from transforms.definition import parse_definition  # noqa: PLC0415
+    from transforms.definition.definition import parse_definition  # noqa: PLC0415
 
     text = f"""
 name = "bench"
@@ -114,8 +114,8 @@ RULES = {
 
 def accept(folder: Path) -> int:
     """Accept a CSV: typed, checked, bad rows set aside, written as Parquet."""
-    from flows.activity_files import accept_file, find_files  # noqa: PLC0415
-    from transforms.definition import parse_definition  # noqa: PLC0415
+    from flows.files.activity_files import accept_file, find_files  # noqa: PLC0415
+    from transforms.definition.definition import parse_definition  # noqa: PLC0415
 
     definition = parse_definition(
         f"""
@@ -189,7 +189,7 @@ def _measure(queue: Any, function: Callable[..., Any], values: tuple[Any, ...]) 
     import duckdb  # noqa: F401, PLC0415
     import rig_bench  # noqa: F401, PLC0415
 
-    import flows.activity_files  # noqa: F401, PLC0415
+    import flows.files.activity_files  # noqa: F401, PLC0415
 
     started = time.perf_counter()
     function(*values)

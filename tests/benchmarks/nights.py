@@ -23,9 +23,9 @@ from pathlib import Path
 import polars as pl
 from made_activity import accepted, csv_of
 
-from flows.audit import queried
 from flows.home import open_home
 from flows.pipeline import Work, import_badges
+from flows.records.audit import queried
 from flows.runs import Job
 from flows.sandbox import Sandbox
 from flows.settings import settings

@@ -11,20 +11,20 @@ import httpx
 import orjson
 import polars as pl
 
-from flows import reserve
-from flows.canary import Canaries
-from flows.capillary import Platform
-from flows.dispatch import Dispatch
 from flows.home import open_home
-from flows.ledger import open_ledger
-from flows.pacing import Pace
-from flows.recorder import Recorder
+from flows.platform.capillary import Platform
+from flows.platform.pacing import Pace
+from flows.records.ledger import open_ledger
 from flows.sandbox import Sandbox
+from flows.sending import reserve
+from flows.sending.canary import Canaries
+from flows.sending.dispatch import Dispatch
+from flows.sending.recorder import Recorder
+from flows.sending.settle import Settling, Waits
+from flows.sending.tracking import Rows
 from flows.settings import settings
-from flows.settle import Settling, Waits
-from flows.tracking import Rows
-from transforms.awards import award_id
-from transforms.batches import cut_requests
+from transforms.awards.awards import award_id
+from transforms.awards.batches import cut_requests
 
 BADGE = "653de334b3cda7078c7c68eb"
 AWARDS, BATCH, SENDERS = 50_000, 500, 8

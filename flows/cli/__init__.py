@@ -1,0 +1,1 @@
+"""The command `retrobadge`: what is typed, and which work it starts."""

@@ -1,0 +1,1 @@
+"""The work of the commands that are no import: one module a command."""

@@ -1,0 +1,1 @@
+"""Files of others: activity, held badges, exports; found, read, accepted."""

@@ -1,0 +1,183 @@
+"""Writes the accepted and the rejected rows of one activity file.
+
+Belongs here: deciding and writing chunk by chunk, duplicates over all chunks, and files
+that come into being whole or not at all. Does not belong here: which files there are,
+how they are read and what is kept of them (`activity_files`), what becomes of a row
+(`transforms.activity.rows`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from polars.io.plugins import register_io_source
+
+from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema, repeated
+from transforms.activity.rows import SortedRows, sorted_rows
+from transforms.definition.definition import Source
+
+_WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """The three files of an accepted file while they are written."""
+
+    home: Path
+    fingerprint: str
+
+    def draft(self, ending: str) -> Path:
+        """Return a name that no other run writes to."""
+        return self.home / f".{self.fingerprint}.{os.getpid()}{ending}"
+
+    @property
+    def accepted(self) -> Path:
+        """Return where accepted rows are written."""
+        return self.draft(".parquet")
+
+    @property
+    def rejected(self) -> Path:
+        """Return where rejected rows are written."""
+        return self.draft(".rejected.parquet")
+
+    @property
+    def record(self) -> Path:
+        """Return where the counts are written."""
+        return self.draft(".json")
+
+    def publish(self) -> None:
+        """Give the files their names, the record last: it says that all are there."""
+        for ending in (".parquet", ".rejected.parquet", ".json"):
+            draft = self.draft(ending)
+            draft.chmod(0o600)
+            draft.replace(self.home / f"{self.fingerprint}{ending}")
+
+
+@contextmanager
+def drafts_of(home: Path, fingerprint: str) -> Iterator[Drafts]:
+    """Give a place to write an accepted file to; nothing half written stays."""
+    drafts = Drafts(home, fingerprint)
+    try:
+        yield drafts
+    finally:
+        for ending in (".parquet", ".rejected.parquet", ".json", ".again.parquet"):
+            drafts.draft(ending).unlink(missing_ok=True)
+
+
+def write_accepted(
+    rows: Iterator[pl.DataFrame],
+    source: Source,
+    drafts: Drafts,
+    *,
+    timezone: str,
+    path: str,
+) -> dict[str, object]:
+    """Write the accepted and the rejected rows of a file; return what was counted.
+
+    `rows` are the chunks of the file as they were read, `timezone` is the definition's,
+    `path` the file's display path.
+    """
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    hashes: list[pl.Series] = []
+    failures: list[Exception] = []
+    is_named = "activity_id" in source.columns
+    rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
+
+    def decide(chunk: pl.DataFrame) -> SortedRows:
+        return sorted_rows(chunk, source, timezone=timezone, path=path)
+
+    def accepted(*_: object) -> Iterator[pl.DataFrame]:
+        try:
+            for part in _ahead(decide, rows):
+                counts["rows_read"] += part.rows_read
+                counts["rows_anonymous"] += part.rows_anonymous
+                counts["rows_rejected"] += part.rows_rejected
+                counts["rows_accepted"] += part.accepted.height
+                if part.rejected.height:
+                    rejected.write_table(part.rejected.to_arrow())
+                    tally = part.rejected["reason"].value_counts()
+                    reasons.update(dict(tally.iter_rows()))
+                if is_named:
+                    hashes.append(part.accepted["activity_id"].hash())
+                yield part.accepted
+        except Exception as error:  # noqa: BLE001  raised again below
+            # A sink that is broken off may still make its file after it was removed.
+            failures.append(error)
+
+    _make(drafts.rejected)
+    with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
+        # Polars pulls the chunks and writes them with all its threads.
+        schema = accepted_schema(source)
+        _sink(register_io_source(accepted, schema=schema), drafts.accepted)
+    if failures:
+        raise failures[0]
+    duplicates = _drop_duplicates(drafts, hashes)
+    return {
+        "rows_read": counts["rows_read"],
+        "rows_accepted": counts["rows_accepted"] - duplicates,
+        "rows_anonymous": counts["rows_anonymous"],
+        "rows_unmapped": 0,
+        "rows_excluded": 0,
+        "rows_rejected": counts["rows_rejected"],
+        "rows_duplicate": duplicates,
+        "reasons": dict(reasons),
+    }
+
+
+def _make(path: Path) -> None:
+    """Make an empty file that only its owner may read."""
+    os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
+
+
+def _sink(rows: pl.LazyFrame, path: Path) -> None:
+    _make(path)
+    rows.sink_parquet(path, compression_level=1, maintain_order=True)
+
+
+def _ahead(
+    decide: Callable[[pl.DataFrame], SortedRows], rows: Iterator[pl.DataFrame]
+) -> Iterator[SortedRows]:
+    """Decide on chunks beside the reading of the next ones; keep their order."""
+    waiting: deque[Future[SortedRows]] = deque()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for chunk in rows:
+            waiting.append(pool.submit(decide, chunk))
+            if len(waiting) > _WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _drop_duplicates(drafts: Drafts, hashes: list[pl.Series]) -> int:
+    """Take out rows whose activity id an accepted row before them has; count them.
+
+    Ids are compared by hash first, eight bytes a row; only ids whose hash comes twice
+    are looked at as text.
+    """
+    if not hashes:
+        return 0
+    twice = repeated(pl.concat(hashes))
+    if twice.is_empty():
+        return 0
+    accepted = pl.scan_parquet(drafts.accepted, glob=False)
+    later = (
+        accepted.filter(pl.col("activity_id").hash().is_in(twice.implode()))
+        .select("activity_id", "row_number")
+        .filter(pl.col("row_number") > pl.col("row_number").min().over("activity_id"))
+        .collect()["row_number"]
+    )
+    if later.is_empty():
+        return 0
+    again = drafts.draft(".again.parquet")
+    _sink(accepted.filter(~pl.col("row_number").is_in(later.implode())), again)
+    again.replace(drafts.accepted)
+    return later.len()

@@ -1,0 +1,433 @@
+"""Finds activity files, accepts each once, and loads what was accepted.
+
+Belongs here: globs, fingerprints, the accepted Parquet files in the home. Does not
+belong here: writing an accepted file (`accepting`), what becomes of a row
+(`transforms.activity.rows`), formats (`csv_rows`, `typed_rows`).
+
+An accepted file is kept under its fingerprint, a digest of its content, of the settings
+of its source and of the version of the rules by which rows are accepted: the same file
+is never read twice. It lies there as three files: `<fingerprint>.parquet`,
+`<fingerprint>.rejected.parquet` and, written last, `<fingerprint>.json`.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from flows.files.accepting import drafts_of, write_accepted
+from flows.files.csv_rows import csv_rows
+from flows.files.file_bytes import content_digest
+from flows.files.typed_rows import json_rows, parquet_rows
+from transforms.activity.accepted import (
+    REJECTED_SCHEMA,
+    amount_decimals,
+)
+from transforms.definition.definition import Definition, Source, parse_definition
+from transforms.errors import DefinitionRefused, Fault, FilesRefused
+
+ACCEPT_SCHEME = "retrobadge/accept/1"
+_CSV_ENDINGS = {".csv", ".tsv", ".txt", ".psv", ".dat"}
+_JSON_ENDINGS = {".ndjson", ".jsonl"}
+_PARQUET_ENDINGS = {".parquet", ".pq"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundFile:
+    """An activity file that a definition names. `path` is relative to its folder.
+
+    A file that is gone and whose accepted rows go on counting has the fingerprint under
+    which they are kept.
+    """
+
+    source: str
+    path: str
+    location: Path
+    file_order: int
+    kept_fingerprint: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierFile:
+    """An activity file that an earlier run stood on, as the ledger knows it."""
+
+    source: str
+    path: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcceptedFile:
+    """What became of the rows of one activity file, and where they are.
+
+    rows_read = accepted + anonymous + unmapped + excluded + rejected + duplicate, each
+    counted at its own wall. `reasons` counts the lines of the rejected rows; `content`
+    and `settings` are digests of the file and of how it was read.
+    """
+
+    source: str
+    path: str
+    file_order: int
+    fingerprint: str
+    content: str
+    settings: str
+    rows_read: int
+    rows_accepted: int
+    rows_anonymous: int
+    rows_unmapped: int
+    rows_excluded: int
+    rows_rejected: int
+    rows_duplicate: int
+    is_read_now: bool
+    accepted_path: Path
+    rejected_path: Path
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+def read_definition(path: Path) -> Definition:
+    """Return the definition in a file, or refuse with every fault that was found."""
+    try:
+        text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise DefinitionRefused.of(
+            "no_definition", "there is no such file", file=str(path)
+        ) from None
+    except UnicodeDecodeError as error:
+        row = error.object[: error.start].count(b"\n") + 1
+        raise DefinitionRefused.of(
+            "not_utf8", "is not UTF-8: save it as UTF-8", file=str(path), row=row
+        ) from None
+    except OSError as error:
+        raise DefinitionRefused.of(
+            "no_definition", f"can't be read ({error.strerror})", file=str(path)
+        ) from error
+    return parse_definition(text, path=str(path))
+
+
+def find_files(
+    definition: Definition, earlier: Iterable[EarlierFile] = ()
+) -> list[FoundFile]:
+    """Return the activity files of a definition, oldest first.
+
+    In order of sources, of their patterns, and of paths as people count (`file2`
+    before `file10`); a file that several patterns of a source match counts once, at
+    the first. Raises FilesRefused for a pattern that matches nothing.
+
+    `earlier` are the files that the run before this one stood on. One that a pattern
+    still asks for and that is gone is refused, or left out (`missing_files = "forget"`)
+    or stands in its place with its old fingerprint (`"keep"`).
+    """
+    folder = Path(definition.path).absolute().parent
+    found: list[FoundFile] = []
+    faults: list[Fault] = []
+    for source in definition.sources:
+        gone = {e.path: e.fingerprint for e in earlier if e.source == source.name}
+        seen: set[str] = set()
+        for pattern in source.files:
+            paths = {_shown(p, folder): p for p in _matches(folder, pattern)}
+            absent = {
+                path: folder / path
+                for path in gone
+                if path not in paths and _is_asked_for(path, pattern, folder)
+            }
+            faults += _faults_of_pattern(definition, source, pattern, paths, absent)
+            places = paths | (absent if source.missing_files == "keep" else {})
+            for path in sorted(places, key=_natural):
+                real = os.path.realpath(places[path])
+                if real in seen:
+                    continue
+                seen.add(real)
+                found.append(
+                    FoundFile(
+                        source=source.name,
+                        path=path,
+                        location=places[path],
+                        file_order=len(found),
+                        kept_fingerprint=gone[path] if path in absent else None,
+                    )
+                )
+    if faults:
+        raise FilesRefused(*faults)
+    return found
+
+
+def _faults_of_pattern(
+    definition: Definition,
+    source: Source,
+    pattern: str,
+    paths: Collection[str],
+    absent: Collection[str],
+) -> list[Fault]:
+    """Return what is wrong with what a pattern finds, and no longer finds."""
+    if absent and source.missing_files == "refuse":
+        return [
+            Fault(
+                code="file_gone",
+                message="the run before this one stood on it, and it is gone: put it "
+                "back, or set missing_files to keep or forget",
+                file=path,
+            )
+            for path in absent
+        ]
+    if paths or absent:
+        return []
+    return [
+        Fault(
+            code="no_files",
+            message=f"source '{source.name}': '{pattern}' matches no file: change "
+            "files, or put files there",
+            file=definition.path,
+            column="activity.files",
+        )
+    ]
+
+
+def _is_asked_for(path: str, pattern: str, folder: Path) -> bool:
+    """Return whether a pattern would match a path if there were such a file."""
+    names = Path(os.path.normpath(folder / path)).parts
+    return _fit(names, Path(os.path.normpath(folder / pattern)).parts)
+
+
+def _fit(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return not names
+    if patterns[0] == "**":
+        return any(_fit(names[at:], patterns[1:]) for at in range(len(names) + 1))
+    if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
+        return False
+    return _fit(names[1:], patterns[1:])
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    # Path.glob knows neither `..` nor absolute patterns.
+    names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
+    return [path for path in (folder / name for name in names) if path.is_file()]
+
+
+def _shown(path: Path, folder: Path) -> str:
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def _natural(path: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts numbers by value; equal ones as text."""
+    parts = re.split(r"([0-9]+)", path)
+    return [(1, int(p), p) if p.isdigit() else (0, 0, p) for p in parts]
+
+
+def accept_files(
+    definition: Definition,
+    home_accepted: Path,
+    *,
+    progress: Callable[[AcceptedFile], None] | None = None,
+) -> list[AcceptedFile]:
+    """Accept every file of a definition; `progress` hears of each."""
+    files = []
+    for found in find_files(definition):
+        files.append(accept_file(found, definition, home_accepted))
+        if progress is not None:
+            progress(files[-1])
+    return files
+
+
+def accept_file(
+    found: FoundFile, definition: Definition, home_accepted: Path
+) -> AcceptedFile:
+    """Return the accepted rows of a file, read now or kept from an earlier run.
+
+    Raises FilesRefused for a file that can't be read as declared, or that changed while
+    it was read.
+    """
+    source = next(s for s in definition.sources if s.name == found.source)
+    settings = _settings(source, definition.timezone, found.path)
+    if found.kept_fingerprint is not None:
+        return _kept_of_gone(found, settings, home_accepted)
+    before = _state(found)
+    try:
+        content = content_digest(found.location)
+    except OSError as error:
+        raise _unreadable(found, error) from error
+    fingerprint = _digest(ACCEPT_SCHEME, content, settings)
+    kept = _kept(found, fingerprint, home_accepted)
+    if kept is not None:
+        return kept
+    home_accepted.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with drafts_of(home_accepted, fingerprint) as drafts:
+        counts = write_accepted(
+            file_rows(found, source),
+            source,
+            drafts,
+            timezone=definition.timezone,
+            path=found.path,
+        )
+        if _state(found) != before:
+            raise FilesRefused.of(
+                "file_changed",
+                "changed while it was read: run again when it is complete",
+                file=found.path,
+            )
+        record = {"content": content, "settings": _digest(settings), **counts}
+        drafts.record.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
+        drafts.publish()
+    fresh = _kept(found, fingerprint, home_accepted, is_read_now=True)
+    if fresh is None:
+        raise AssertionError("an accepted file is not where it was just put")
+    return fresh
+
+
+def file_rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
+    """Return the rows of a file as they stand in it, and `ROW_NUMBER`, in chunks.
+
+    Raises FilesRefused for a file that can't be read as declared.
+    """
+    path = Path(found.path)
+    ending = path.suffix.lower()
+    if ending in {".gz", ".zst"}:
+        ending = Path(path.stem).suffix.lower()
+    if ending in _CSV_ENDINGS:
+        return csv_rows(found.location, source, shown=found.path)
+    if ending in _JSON_ENDINGS:
+        return json_rows(found.location, source, shown=found.path)
+    if path.suffix.lower() in _PARQUET_ENDINGS:
+        return parquet_rows(found.location, source, shown=found.path)
+    raise FilesRefused.of(
+        "unknown_format",
+        "the name says no format that can be read: rename it to end in .csv, .tsv, "
+        ".parquet, .ndjson or .jsonl (text also with .gz or .zst behind)",
+        file=found.path,
+    )
+
+
+def rejected_rows(files: Iterable[AcceptedFile]) -> pl.DataFrame:
+    """Return `path` and the rejected rows of these files, a line per reason."""
+    frames = [REJECTED_SCHEMA.to_frame().select(pl.lit("").alias("path"), pl.all())]
+    frames += [
+        pl.read_parquet(file.rejected_path, glob=False).select(
+            pl.lit(file.path).alias("path"), pl.all()
+        )
+        for file in files
+    ]
+    return pl.concat(frames)
+
+
+def load_activity(
+    files: Sequence[AcceptedFile], definition: Definition
+) -> pl.LazyFrame:
+    """Return the accepted rows of all files, with `source` and `file_order` (Int32).
+
+    Columns that a source does not have are null in its rows, and amounts have
+    `amount_decimals(definition)` decimals everywhere. Raises FilesRefused when two
+    files of a source without activity ids have the same content.
+    """
+    _refuse_twice(files, definition)
+    decimals = amount_decimals(definition)
+    sources = {source.name: source for source in definition.sources}
+    frames = []
+    for file in files:
+        source = sources[file.source]
+        frame = pl.scan_parquet(file.accepted_path, glob=False)
+        scale = 10 ** (decimals - source.amount_decimals)
+        if "amount" in source.columns and scale != 1:
+            frame = frame.with_columns(pl.col("amount") * scale)
+        frames.append(
+            frame.with_columns(
+                source=pl.lit(file.source, dtype=pl.String),
+                file_order=pl.lit(file.file_order, dtype=pl.Int32),
+            )
+        )
+    return pl.concat(frames, how="diagonal")
+
+
+def _refuse_twice(files: Sequence[AcceptedFile], definition: Definition) -> None:
+    nameless = {s.name for s in definition.sources if "activity_id" not in s.columns}
+    seen: dict[tuple[str, str], str] = {}
+    for file in files:
+        if file.source in nameless:
+            other = seen.setdefault((file.source, file.content), file.path)
+            if other != file.path:
+                raise FilesRefused.of(
+                    "same_file_twice",
+                    f"has the same content as {other}, and without an activity_id its "
+                    "rows would count twice: remove one, or map activity_id",
+                    file=file.path,
+                )
+
+
+# -- one file -------------------------------------------------------------------
+
+
+def _state(found: FoundFile) -> tuple[int, int, int]:
+    try:
+        stat = found.location.stat()
+    except OSError as error:
+        raise _unreadable(found, error) from error
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _unreadable(found: FoundFile, error: OSError) -> FilesRefused:
+    fault = Fault(
+        code="unreadable", message=f"can't be read ({error.strerror})", file=found.path
+    )
+    return FilesRefused(fault)
+
+
+def _settings(source: Source, timezone: str, path: str) -> dict[str, Any]:
+    """Return what the accepted rows depend on besides the content of the file."""
+    settings = source.model_dump(
+        mode="json", exclude={"name", "files", "fresh_within", "missing_files"}
+    )
+    settings["timezone"] = source.timezone or timezone
+    if "activity_id" not in source.columns:
+        settings["path"] = path  # it is part of the ids
+    return settings
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _kept_of_gone(found: FoundFile, settings: object, home: Path) -> AcceptedFile:
+    """Return the kept rows of a file that is gone, if they are still what is asked."""
+    fingerprint = str(found.kept_fingerprint)
+    kept = _kept(found, fingerprint, home)
+    if kept is None or kept.settings != _digest(settings):
+        why = "are no longer there" if kept is None else "were read with other settings"
+        raise FilesRefused.of(
+            "file_gone",
+            f"the file is gone, and its accepted rows {why}: put the file back, or set "
+            "missing_files to forget",
+            file=found.path,
+        )
+    return kept
+
+
+def _kept(
+    found: FoundFile, fingerprint: str, home: Path, *, is_read_now: bool = False
+) -> AcceptedFile | None:
+    accepted = home / f"{fingerprint}.parquet"
+    rejected = home / f"{fingerprint}.rejected.parquet"
+    record = home / f"{fingerprint}.json"
+    if not (accepted.is_file() and rejected.is_file() and record.is_file()):
+        return None
+    try:
+        return AcceptedFile(
+            source=found.source,
+            path=found.path,
+            file_order=found.file_order,
+            fingerprint=fingerprint,
+            is_read_now=is_read_now,
+            accepted_path=accepted,
+            rejected_path=rejected,
+            **orjson.loads(record.read_bytes()),
+        )
+    except (orjson.JSONDecodeError, TypeError):
+        return None  # written by another version: the file is read again

@@ -1,0 +1,1 @@
+"""What the flows share; no other place beside them knows Prefect."""

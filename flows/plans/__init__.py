@@ -1,0 +1,1 @@
+"""Plans as people meet them: kept in folders, approved."""

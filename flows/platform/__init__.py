@@ -1,0 +1,1 @@
+"""The platform: the client, its pace, and what is read there."""

@@ -1,0 +1,1 @@
+"""The databases of a home: the ledger, its backups, the audit."""

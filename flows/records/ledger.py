@@ -1,0 +1,314 @@
+"""The ledger: the only writer of `ledger.duckdb`, and the authority on every award.
+
+Belongs here: opening and checking the file, one transaction per step, and reads named
+by their question. Does not belong here: what is decided (`transforms`), what people
+read (`flows.records.audit`), and grouping of concurrent writes
+(`flows.sending.recorder`).
+
+Awards, requests and attempts are immutable rows; what happens to them is appended as
+events, and the present state is the last event. Nothing but DuckDB may touch the file:
+a process that opens and closes it by other means silently loses DuckDB's lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import polars as pl
+
+from transforms.errors import HomeRefused, NotRecorded
+
+SCHEMA_VERSION = 1
+# In the order in which they are created; each is `create_<name>.sql`.
+TABLES = (
+    "meta",
+    "runs",
+    "awards",
+    "award_events",
+    "requests",
+    "request_events",
+    "request_awards",
+    "attempts",
+    "attempt_results",
+    "source_files",
+    "rejected_rows",
+    "run_badges",
+    "drift",
+    "badges",
+    "approvals",
+    "verdicts",
+)
+VIEWS = ("award_states", "request_states")
+# What came later, in order: statements that a ledger of any age takes, and again.
+ADDITIONS = ("add_runs_requests_per_minute", "create_reconciliations")
+_SEQUENCED = ("award_events", "request_events")
+
+
+def sql(name: str) -> str:
+    """Return the one statement of `flows/records/sql/<name>.sql`."""
+    return files("flows.records.sql").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+@dataclass
+class Entry:
+    """Rows that belong together: they are written in one transaction or not at all.
+
+    Each maps column names to values; `event_seq` is given by the ledger.
+    """
+
+    rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+
+    def add(self, table: str, **row: Any) -> Self:
+        """Add one row to a table."""
+        self.rows.setdefault(table, []).append(row)
+        return self
+
+
+class Ledger:
+    """An open ledger. Made by `open_ledger`; one thread uses a connection at a time."""
+
+    def __init__(self, path: Path, connection: duckdb.DuckDBPyConnection) -> None:
+        self.path = path
+        self._connection = connection
+        # A connection that is busy refuses a second thread instead of waiting.
+        self._one_at_a_time = threading.RLock()
+        self._schemas: dict[str, dict[str, pl.DataType]] = {}
+        self._sequence = self.sequence()
+
+    def close(self) -> None:
+        """Write everything to the file and let it go."""
+        with self._one_at_a_time:
+            self._connection.close()
+
+    @property
+    def identity(self) -> tuple[str, str | None]:
+        """Return the ledger's own id and the platform it belongs to, if any yet."""
+        (row,) = self.read("ledger_identity").rows()
+        return row[0], row[1]
+
+    def bind(self, target: str) -> None:
+        """Bind the ledger to a platform; refused if it belongs to another one."""
+        bound = self.identity[1]
+        if bound is not None:
+            check_target(bound, target)
+            return
+        with self._transaction() as connection:
+            connection.execute(sql("bind_target"), {"target": target})
+
+    def sequence(self) -> int:
+        """Return the number of the newest event."""
+        return int(self.read("newest_event").item())
+
+    def read(self, name: str, **values: Any) -> pl.DataFrame:
+        """Return the answer of a query of `flows/sql`, named by its question."""
+        cursor = self.cursor()
+        try:
+            answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
+            return answer
+        finally:
+            cursor.close()
+
+    def read_with(self, name: str, wanted: pl.DataFrame, **values: Any) -> pl.DataFrame:
+        """Return the answer of a query that asks about the rows of `wanted`."""
+        cursor = self.cursor()
+        try:
+            cursor.register("wanted", wanted)
+            answer: pl.DataFrame = cursor.sql(sql(name), params=values or None).pl()
+            return answer
+        finally:
+            cursor.close()
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection of its own, for any thread of this process."""
+        with self._one_at_a_time:
+            return self._connection.cursor()
+
+    def write(self, entries: Iterable[Entry]) -> None:
+        """Write all rows of all entries in one transaction."""
+        rows: dict[str, list[Mapping[str, Any]]] = {}
+        for entry in entries:
+            for table, added in entry.rows.items():
+                rows.setdefault(table, []).extend(added)
+        self.append({t: self._frame(t, found) for t, found in rows.items()})
+
+    def write_rows(self, table: str, rows: list[Mapping[str, Any]]) -> None:
+        """Write rows of one table in a transaction of their own."""
+        self.append({table: self._frame(table, rows)} if rows else {})
+
+    def append(
+        self,
+        frames: Mapping[str, pl.DataFrame],
+        *,
+        statements: Iterable[str] = (),
+        about: Mapping[str, pl.DataFrame] | None = None,
+    ) -> None:
+        """Append whole frames, by column name, in one transaction.
+
+        `statements` name changes of `flows/sql` that belong to the same step; they may
+        speak of the frames in `about`.
+        """
+        with self._transaction() as connection:
+            for name, frame in (about or {}).items():
+                connection.register(name, frame)
+            for name in statements:
+                connection.execute(sql(name))
+            for table, frame in frames.items():
+                numbered = self._numbered(table, frame)
+                connection.register("incoming", numbered)
+                connection.execute(
+                    f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608
+                )
+                connection.unregister("incoming")
+
+    def update_run(self, run_id: str, values: Mapping[str, Any]) -> None:
+        """Set columns of one run's row."""
+        columns = ", ".join(f"{name} = ${name}" for name in values)
+        with self._transaction() as connection:
+            connection.execute(
+                f"UPDATE runs SET {columns} WHERE run_id = $run_id",  # noqa: S608
+                {**values, "run_id": run_id},
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connection
+        with self._one_at_a_time:
+            try:
+                connection.execute("BEGIN TRANSACTION")
+                yield connection
+                connection.execute("COMMIT")
+            except duckdb.Error as error:
+                _roll_back(connection)
+                raise NotRecorded.of(
+                    "ledger_not_written",
+                    f"the ledger could not be written ({_first_line(error)}): free "
+                    "disk space or mend the permissions, then run again",
+                    file=self.path.name,
+                ) from error
+
+    def _numbered(self, table: str, frame: pl.DataFrame) -> pl.DataFrame:
+        if table not in _SEQUENCED:
+            return frame
+        first = self._sequence + 1
+        self._sequence += frame.height
+        numbers = pl.int_range(first, first + pl.len(), dtype=pl.Int64)
+        return frame.with_columns(numbers.alias("event_seq"))
+
+    def _frame(self, table: str, rows: list[Mapping[str, Any]]) -> pl.DataFrame:
+        if table not in self._schemas:
+            query = f"SELECT * FROM {table} LIMIT 0"  # noqa: S608
+            cursor = self.cursor()
+            try:
+                self._schemas[table] = dict(cursor.sql(query).pl().schema)
+            finally:
+                cursor.close()
+        schema = self._schemas[table]
+        used = {name: schema[name] for name in schema if name in rows[0]}
+        return pl.DataFrame(rows, schema=used)
+
+
+def open_ledger(path: Path, *, now: datetime) -> Ledger:
+    """Open the ledger, making it if there is none.
+
+    Raises `HomeRefused` for a file of another schema, or one that is not a ledger.
+    """
+    try:
+        if not path.exists():
+            _make(path, now)
+        connection = connect(path)
+    except duckdb.Error as error:
+        raise HomeRefused.of(
+            "ledger_unreadable",
+            f"the ledger can't be opened ({_first_line(error)}): if it is damaged, "
+            "bring a backup back with `retrobadge restore`",
+            file=str(path),
+        ) from error
+    _check_schema(connection, path)
+    for addition in ADDITIONS:
+        connection.execute(sql(addition))
+    for view in VIEWS:
+        connection.execute(sql(f"create_{view}"))
+    return Ledger(path, connection)
+
+
+def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConnection:
+    """Connect to a DuckDB file of ours: UTC, and nothing fetched from anywhere."""
+    connection = duckdb.connect(
+        str(path),
+        read_only=read_only,
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+        },
+    )
+    connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for every cursor too
+    return connection
+
+
+def check_target(bound: str, target: str) -> None:
+    """Refuse a home that belongs to another platform, naming both."""
+    if bound != target:
+        raise HomeRefused.of(
+            "other_target",
+            f"this home belongs to {bound}, the settings name {target}: use another "
+            "home (RETROBADGE_HOME or --home) for another platform",
+        )
+
+
+def _make(path: Path, now: datetime) -> None:
+    """Make a ledger and only then give it its name: a death leaves no half of one."""
+    fresh = path.with_name(f"{path.name}.new")
+    for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+        leftover.unlink(missing_ok=True)
+    with connect(fresh) as connection:
+        fresh.chmod(0o600)
+        _create(connection, now)
+        # Closing would write the file too, but tell nobody if it could not.
+        connection.execute("CHECKPOINT")
+    fresh.replace(path)
+
+
+def _create(connection: duckdb.DuckDBPyConnection, now: datetime) -> None:
+    connection.execute("BEGIN TRANSACTION")
+    for table in TABLES:
+        connection.execute(sql(f"create_{table}"))
+    connection.execute(
+        "INSERT INTO meta VALUES ($version, $uuid, NULL, $now)",
+        {"version": SCHEMA_VERSION, "uuid": uuid.uuid4().hex, "now": now},
+    )
+    connection.execute("COMMIT")
+
+
+def _check_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
+    try:
+        found = connection.execute("SELECT schema_version FROM meta").fetchall()
+    except duckdb.Error:
+        found = []
+    if found != [(SCHEMA_VERSION,)]:
+        told = f"version {found[0][0]}" if found else "no ledger"
+        raise HomeRefused.of(
+            "ledger_schema",
+            f"the file is {told}, this program writes version {SCHEMA_VERSION}: use "
+            "the version of the program that made it, or another home",
+            file=str(path),
+        )
+
+
+def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
+    try:
+        connection.execute("ROLLBACK")
+    except duckdb.Error:  # the transaction is already gone
+        return
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]

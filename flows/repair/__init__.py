@@ -1,0 +1,1 @@
+"""A ledger that was lost or is in doubt, brought back."""

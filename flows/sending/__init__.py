@@ -1,0 +1,1 @@
+"""From the reserved request to the settled award."""

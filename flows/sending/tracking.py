@@ -1,0 +1,361 @@
+"""A request while it is being sent and settled: what the ledger knows, in memory.
+
+Belongs here: the facts about one request that decide its next step, and the ledger rows
+that each step writes. Does not belong here: choosing the step (`flows.sending.settle`)
+or taking it (`flows.sending.dispatch`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from flows.records.ledger import Entry
+from transforms.platform.evidence import Found, Sought
+from transforms.platform.outcomes import Answer, Decision, Outcome, Result
+from transforms.platform.requests import Request
+from transforms.statuses import AwardStatus, Proof, RequestStatus
+
+ACTOR = "retrobadge"
+
+
+@dataclass
+class OpenAward:
+    """An award that has not come to a known end."""
+
+    award_id: str
+    customer_id: int
+    occurrence: int
+    status: AwardStatus
+
+
+@dataclass(eq=False)
+class Family:
+    """A request and those that took over from it; it is over when all of them are."""
+
+    live: int = 1
+
+
+@dataclass
+class Tracked:
+    """One request on its way.
+
+    `first_attempt_at` reaches back to the requests that it was made from: an earn
+    made since then may be ours. `refusals` holds what a further attempt said of
+    customers whose earlier attempt was ambiguous: it counts only once reading back
+    has shown that the earlier attempt did nothing. `doubted` holds refusals beside an
+    id made just now: one read is to see whether the earn is there all the same.
+    """
+
+    request: Request
+    awards: dict[int, OpenAward]
+    succession: int = 0
+    family: Family = field(default_factory=Family)
+    attempts: int = 0
+    first_attempt_at: datetime | None = None
+    last_ended_at: datetime | None = None
+    is_ambiguous: bool = False
+    is_burnt: bool = False
+    is_foreign: bool = False
+    is_too_large: bool = False
+    reads_absent: int = 0
+    resends: int = 0
+    reads_failed: int = 0
+    tries: int = 0
+    tried_since: datetime | None = None
+    was_login_refused: bool = False
+    to_send: tuple[int, ...] | None = None
+    refusals: dict[int, Outcome] = field(default_factory=dict)
+    doubted: dict[int, Outcome] = field(default_factory=dict)
+    lists_strangers: bool = False
+    ended: list[Outcome] = field(default_factory=list)
+    is_canary: bool = False
+    is_given_up: bool = False
+    is_left: bool = False
+
+    def __post_init__(self) -> None:
+        self.is_canary = self.is_canary or self.request.is_canary
+
+    @property
+    def customer_ids(self) -> list[int]:
+        """Return whom the next attempt asks for, in the order of the request."""
+        wanted = self.awards if self.to_send is None else set(self.to_send)
+        return [
+            award.customer_id
+            for award in self.request.awards
+            if award.customer_id in self.awards and award.customer_id in wanted
+        ]
+
+    @property
+    def fallback(self) -> AwardStatus:
+        """Return where an attempt that surely did nothing leaves the awards."""
+        return AwardStatus.UNKNOWN if self.is_ambiguous else AwardStatus.PLANNED
+
+    def sought(self, customer_id: int) -> Sought:
+        """Return a customer's award as something that reading back looks for."""
+        award = self.awards[customer_id]
+        return Sought(
+            award_id=award.award_id,
+            occurrence=award.occurrence,
+            earn_event_date=self.request.earn_event_date,
+            since=self.first_attempt_at or self.request.earn_event_date,
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Makes the ledger rows of one run."""
+
+    run_id: str
+
+    def marked(
+        self, tracked: Tracked, attempt_id: str, customer_ids: list[int], now: datetime
+    ) -> Entry:
+        """Return the rows that say: this attempt goes out now."""
+        request_id = tracked.request.request_id
+        entry = Entry().add(
+            "attempts",
+            attempt_id=attempt_id,
+            request_id=request_id,
+            run_id=self.run_id,
+            started_at=now,
+            customers=len(customer_ids),
+        )
+        self._request(entry, tracked, RequestStatus.SENT, now)
+        for customer_id in customer_ids:
+            award = tracked.awards[customer_id]
+            self._award(entry, tracked, award, AwardStatus.SENT, now)
+            award.status = AwardStatus.SENT
+        return entry
+
+    def answered(
+        self, tracked: Tracked, attempt_id: str, answer: Answer, decision: Decision
+    ) -> Entry:
+        """Return the row of an attempt's end; the outcomes are added to it."""
+        is_clean = decision.result is Result.ANSWERED and not (
+            decision.listed_failed or decision.missing or decision.alarms
+        )
+        alarms = decision.alarms
+        if tracked.is_foreign:
+            alarms = (*alarms, "809 on the first attempt: somebody else used this id")
+        return Entry().add(
+            "attempt_results",
+            attempt_id=attempt_id,
+            ended_at=answer.ended_at,
+            seconds=answer.seconds,
+            http_status=answer.http_status,
+            result=str(answer.failure or decision.result),
+            customers_listed_well=decision.listed_well,
+            customers_listed_failed=decision.listed_failed,
+            customers_missing=decision.missing,
+            error_code=decision.error_code,
+            error_message=decision.error_message,
+            alarms="; ".join(alarms) or None,
+            body=None if is_clean else answer.body.decode("utf-8", "replace")[:20_000],
+        )
+
+    def outcome(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        outcome: Outcome,
+        now: datetime,
+        *,
+        reason: str | None = None,
+    ) -> None:
+        """Add one customer's outcome; a known end takes the award off the request."""
+        award = tracked.awards[outcome.customer_id]
+        self._award(
+            entry,
+            tracked,
+            award,
+            outcome.status,
+            now,
+            reason=reason or outcome.reason,
+            proof=outcome.proof,
+            earned_badge_id=outcome.earned_badge_id,
+            badge_status=outcome.badge_status,
+            expires_on=outcome.expires_on,
+            error_code=outcome.error_code,
+            error_message=outcome.error_message,
+        )
+        award.status = outcome.status
+        if outcome.status not in (AwardStatus.UNKNOWN, AwardStatus.PLANNED):
+            del tracked.awards[outcome.customer_id]
+            tracked.refusals.pop(outcome.customer_id, None)
+            tracked.doubted.pop(outcome.customer_id, None)
+            if tracked.is_canary:
+                tracked.ended.append(outcome)
+
+    def moved(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        status: AwardStatus,
+        now: datetime,
+        *,
+        customer_ids: Iterable[int],
+        reason: str | None,
+        error_code: int | None = None,
+    ) -> None:
+        """Add the move of awards that stay on the request."""
+        for customer_id in customer_ids:
+            award = tracked.awards[customer_id]
+            if award.status is status and reason is None:
+                continue
+            self._award(
+                entry, tracked, award, status, now, reason=reason, error_code=error_code
+            )
+            award.status = status
+
+    def found(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        customer_id: int,
+        found: Found,
+        now: datetime,
+    ) -> None:
+        """Add what reading back proved of one award."""
+        outcome = Outcome(
+            customer_id=customer_id,
+            status=found.status,
+            proof=Proof.READ_BACK,
+            earned_badge_id=found.earned_badge_id,
+        )
+        self.outcome(entry, tracked, outcome, now, reason="found by reading back")
+
+    def request(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        status: RequestStatus,
+        now: datetime,
+        reason: str | None = None,
+    ) -> None:
+        """Add a move of the request itself."""
+        self._request(entry, tracked, status, now, reason)
+
+    def replaced(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        children: Iterable[Request],
+        now: datetime,
+        *,
+        status: RequestStatus,
+        reason: str,
+    ) -> list[Tracked]:
+        """Add the requests that take over awards of this one; return them tracked."""
+        made = []
+        for child in children:
+            succession = tracked.succession + (status is RequestStatus.SUCCEEDED)
+            add_request(entry, child, self.run_id, now, succession=succession)
+            awards = {
+                a.customer_id: tracked.awards[a.customer_id] for a in child.awards
+            }
+            new = Tracked(
+                request=child,
+                awards={c: replace(award) for c, award in awards.items()},
+                succession=succession,
+                family=tracked.family,
+            )
+            new.first_attempt_at = tracked.first_attempt_at
+            for award in new.awards.values():
+                self._award(entry, new, award, AwardStatus.PLANNED, now, reason=reason)
+                award.status = AwardStatus.PLANNED
+            self._request(entry, new, RequestStatus.PLANNED, now, reason)
+            made.append(new)
+        for new in made:
+            for customer_id in new.awards:
+                del tracked.awards[customer_id]
+        tracked.family.live += len(made) - 1
+        self._request(entry, tracked, status, now, reason)
+        return made
+
+    def _request(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        status: RequestStatus,
+        now: datetime,
+        reason: str | None = None,
+    ) -> None:
+        entry.add(
+            "request_events",
+            request_id=tracked.request.request_id,
+            changed_at=now,
+            status=str(status),
+            run_id=self.run_id,
+            reason=reason,
+        )
+
+    def _award(
+        self,
+        entry: Entry,
+        tracked: Tracked,
+        award: OpenAward,
+        status: AwardStatus,
+        now: datetime,
+        *,
+        reason: str | None = None,
+        proof: Proof | None = None,
+        earned_badge_id: str | None = None,
+        badge_status: str | None = None,
+        expires_on: datetime | None = None,
+        error_code: int | None = None,
+        error_message: str | None = None,
+    ) -> None:
+        entry.add(
+            "award_events",
+            award_id=award.award_id,
+            changed_at=now,
+            from_status=str(award.status),
+            to_status=str(status),
+            run_id=self.run_id,
+            request_id=tracked.request.request_id,
+            actor=ACTOR,
+            reason=reason,
+            proof=None if proof is None else str(proof),
+            earned_badge_id=earned_badge_id,
+            badge_status=badge_status,
+            expires_on=expires_on,
+            error_code=error_code,
+            error_message=error_message,
+        )
+
+
+def add_request(
+    entry: Entry, request: Request, run_id: str, now: datetime, *, succession: int = 0
+) -> None:
+    """Add the rows of a request itself: all that sending it will ever need."""
+    entry.add(
+        "requests",
+        request_id=request.request_id,
+        run_id=run_id,
+        badge=request.badge,
+        badge_meta_id=request.badge_meta_id,
+        reference_id=request.reference_id,
+        owner_type=request.owner_type,
+        earn_event_date=request.earn_event_date,
+        date_text=request.date_text,
+        customers=len(request.awards),
+        is_canary=request.is_canary,
+        parent_request_id=request.parent_request_id,
+        predecessor_request_id=request.predecessor_request_id,
+        after_request_id=request.after_request_id,
+        succession=succession,
+        scheme=request.scheme,
+        body_head=request.body_head,
+        body_tail=request.body_tail,
+        reserved_at=now,
+    )
+    for award in request.awards:
+        entry.add(
+            "request_awards",
+            request_id=request.request_id,
+            award_id=award.award_id,
+            customer_id=award.customer_id,
+            position=award.position,
+        )

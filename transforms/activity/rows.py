@@ -1,0 +1,265 @@
+"""Decides what becomes of each row of an activity file, and why.
+
+Belongs here: the walls that a row passes, in order: broken line, bad field (rejected),
+no customer (anonymous), accepted; and the Pandera models of both kinds of rows. Does
+not belong here: how a value is read (`activity.values`), the words for what is wrong
+with it (`activity.reasons`), duplicates and newer files (`activity`).
+
+Rows come in as they stand in the file: columns named as the file names them, and
+beside them `ROW_NUMBER` (Int64), and from a reader that knows broken lines `LINE_FAULT`
+and `LINE` (String: what is wrong with the line, and the line; null where it is well).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from transforms.activity import reasons, values
+from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema
+
+if TYPE_CHECKING:
+    from transforms.definition.definition import Source
+
+ROW_NUMBER, LINE_FAULT, LINE = "@row_number", "@line_fault", "@line"
+
+_VALUE_LENGTH = 200
+_REQUIRED = frozenset({"customer_id", "activity_id", "occurred_at", "row_number"})
+_AT, _UNREAD = "@at", "@unread "
+
+
+@dataclass(frozen=True, kw_only=True)
+class SortedRows:
+    """The rows of one chunk, each on one side of each wall.
+
+    `accepted` has the columns of `accepted_schema`, duplicates still among them;
+    `rejected` those of `REJECTED_SCHEMA`, a line per reason.
+    """
+
+    accepted: pl.DataFrame
+    rejected: pl.DataFrame
+    rows_read: int
+    rows_anonymous: int
+    rows_rejected: int
+
+
+def sorted_rows(
+    rows: pl.DataFrame, source: Source, *, timezone: str, path: str
+) -> SortedRows:
+    """Return what becomes of the rows of one chunk of a file.
+
+    `rows` has the columns that the source maps, under the file's names, and
+    `ROW_NUMBER`; `timezone` is the definition's, `path` the file's display path, which
+    names activities that have no id. A row without customer is anonymous unless
+    another of its fields is bad. Every count is taken from the rows at its own wall.
+    """
+    whole, broken = _whole_lines(rows)
+    zone = source.timezone or timezone
+    fields = _fields(whole, source)
+    typed = _typed(fields, source, timezone=zone, path=path)
+    is_nameless = typed["customer_id"].is_null()
+    if is_nameless.any():
+        is_blank = values.blanks(fields["customer_id"], source.format.nulls)
+        is_nameless = is_nameless & is_blank
+    failures = pl.concat(
+        [
+            _failures(typed.filter(~is_nameless), _checks(source, is_named=True)),
+            _failures(typed.filter(is_nameless), _checks(source, is_named=False)),
+        ]
+    )
+    is_bad = typed[_AT].is_in(failures[_AT].implode())
+    accepted = typed.filter(~is_bad & ~is_nameless)
+    reasons = _reasons(failures, fields, source, timezone=zone)
+    return SortedRows(
+        accepted=accepted.select(list(accepted_schema(source))),
+        rejected=pl.concat([broken, reasons]).sort("row_number", maintain_order=True),
+        rows_read=rows.height,
+        rows_anonymous=typed.filter(~is_bad & is_nameless).height,
+        rows_rejected=broken.height + typed.filter(is_bad).height,
+    )
+
+
+def _whole_lines(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Part the lines that could be taken apart from those that are rejected for it."""
+    if LINE_FAULT not in rows.columns:
+        return rows, REJECTED_SCHEMA.to_frame()
+    is_broken = rows[LINE_FAULT].is_not_null()
+    broken = rows.filter(is_broken).select(
+        row_number=ROW_NUMBER,
+        column_name=pl.lit("", dtype=pl.String),
+        reason="line: " + pl.col(LINE_FAULT),
+        value=pl.col(LINE).str.slice(0, _VALUE_LENGTH),
+    )
+    return rows.filter(~is_broken), broken
+
+
+def _fields(rows: pl.DataFrame, source: Source) -> pl.DataFrame:
+    """Return the mapped columns under our names, lists of columns joined."""
+    columns = [rows[ROW_NUMBER]]
+    for name, theirs in source.columns.items():
+        if isinstance(theirs, str):
+            columns.append(rows[theirs].alias(name))
+        else:
+            columns.append(_joined(rows, name, theirs, source.format.nulls))
+    return pl.DataFrame(columns)
+
+
+def _joined(
+    rows: pl.DataFrame, name: str, theirs: Sequence[str], nulls: Collection[str]
+) -> pl.Series:
+    """Return several columns as one text.
+
+    Parts of an id are joined with `|`, and a part that is blank makes it null, as it
+    does a time; in any other text the parts that there are are joined with a space.
+    """
+    parts = rows.select(
+        values.identifiers(rows[column], nulls).alias(str(number))
+        for number, column in enumerate(theirs)
+    )
+    if name != "activity_id":
+        joined = pl.concat_str(
+            pl.all(), separator=" ", ignore_nulls=name != "occurred_at"
+        )
+        is_absent = pl.all_horizontal(pl.all().is_null())
+        return parts.select(pl.when(~is_absent).then(joined).alias(name)).to_series()
+    escaped = (
+        pl.all()
+        .str.replace_all("\\", "\\\\", literal=True)
+        .str.replace_all("|", "\\|", literal=True)
+    )
+    return parts.select(pl.concat_str(escaped, separator="|").alias(name)).to_series()
+
+
+def _typed(
+    fields: pl.DataFrame, source: Source, *, timezone: str, path: str
+) -> pl.DataFrame:
+    """Return the fields in their types: what can't be read is null and flagged.
+
+    A flag stands beside each column that may be null, since there null is no fault.
+    """
+    nulls = source.format.nulls
+    columns = [fields[ROW_NUMBER].alias("row_number")]
+    for name in source.columns:
+        column = _read(fields[name], name, source, timezone=timezone).alias(name)
+        columns.append(column)
+        if name not in _REQUIRED:
+            is_unread = column.is_null()
+            if is_unread.any():
+                is_unread = is_unread & ~values.blanks(fields[name], nulls)
+            columns.append(is_unread.alias(_UNREAD + name))
+    typed = pl.DataFrame(columns).with_row_index(_AT)
+    if "activity_id" not in source.columns:
+        named_by_row = pl.concat_str(pl.lit(f"{path}:"), "row_number")
+        typed = typed.with_columns(activity_id=named_by_row)
+    return typed.with_columns(
+        pl.lit(text, dtype=pl.String).alias(name)
+        for name, text in source.constants.items()
+    )
+
+
+def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.Series:
+    """Return one field in its type."""
+    nulls, sign = source.format.nulls, source.format.decimal
+    core: dict[str, Callable[[], pl.Series]] = {
+        "customer_id": lambda: values.whole_numbers(field, nulls),
+        "activity_id": lambda: values.identifiers(field, nulls),
+        "occurred_at": lambda: values.instants(
+            field,
+            nulls,
+            style=source.occurred_at_format,
+            timezone=timezone,
+            ambiguous=source.ambiguous,
+        ),
+        "amount": lambda: values.minor_units(
+            field, nulls, decimals=source.amount_decimals, sign=sign
+        ),
+    }
+    further: dict[str, Callable[[], pl.Series]] = {
+        "text": lambda: values.texts(field, nulls),
+        "integer": lambda: values.whole_numbers(field, nulls, is_signed=True),
+        "decimal": lambda: values.numbers(field, nulls, sign=sign),
+        "boolean": lambda: values.booleans(field, nulls),
+        "date": lambda: values.days(field, nulls),
+    }
+    return core[name]() if name in core else further[source.types.get(name, "text")]()
+
+
+def _checks(source: Source, *, is_named: bool) -> pa.DataFrameSchema:
+    """Return the Pandera model of typed rows, of those with or without customer."""
+    limit = values.MAX_MINOR_UNITS
+    columns = {
+        name: pa.Column(dtype, nullable=name not in _REQUIRED)
+        for name, dtype in accepted_schema(source).items()
+    }
+    columns[_AT] = pa.Column(pl.UInt32)
+    columns |= {
+        _UNREAD + name: pa.Column(pl.Boolean, pa.Check.eq(value=False))
+        for name in source.columns
+        if name not in _REQUIRED
+    }
+    columns["occurred_at"] = pa.Column(
+        values.INSTANT, pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT)
+    )
+    if "amount" in columns:
+        amounts = pa.Check.in_range(-limit, limit)
+        columns["amount"] = pa.Column(pl.Int64, amounts, nullable=True)
+    columns["customer_id"] = (
+        pa.Column(pl.Int64, pa.Check.ge(1))
+        if is_named
+        else pa.Column(pl.Int64, nullable=True)
+    )
+    return pa.DataFrameSchema(columns, strict=True)
+
+
+def _failures(typed: pl.DataFrame, checks: pa.DataFrameSchema) -> pl.DataFrame:
+    """Return which rows fail in which columns: `@at` UInt32, `column` String."""
+    nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
+    if typed.is_empty():
+        return nothing
+    try:
+        checks.validate(typed, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        if cases["index"].null_count():
+            raise  # a column of a wrong type is a defect, not a row to reject
+        return pl.DataFrame(
+            {
+                _AT: typed[_AT].gather(cases["index"]),
+                "column": cases["column"].str.strip_prefix(_UNREAD),
+            }
+        ).unique(maintain_order=True)
+    return nothing
+
+
+def _reasons(
+    failures: pl.DataFrame, fields: pl.DataFrame, source: Source, *, timezone: str
+) -> pl.DataFrame:
+    """Return the rejected rows of values: a line for each failing field of a row."""
+    lines = [REJECTED_SCHEMA.to_frame()]
+    for name in dict.fromkeys(failures["column"]):
+        at = failures.filter(pl.col("column") == name)[_AT]
+        theirs = source.columns[name]
+        field = fields[name].gather(at)
+        lines.append(
+            pl.DataFrame(
+                {
+                    "row_number": fields[ROW_NUMBER].gather(at),
+                    "column_name": pl.repeat(
+                        theirs if isinstance(theirs, str) else " + ".join(theirs),
+                        at.len(),
+                        dtype=pl.String,
+                        eager=True,
+                    ),
+                    "reason": f"{name}: "
+                    + reasons.reason(field, name, source, timezone=timezone),
+                    "value": field.cast(pl.String).str.slice(0, _VALUE_LENGTH),
+                },
+                schema=REJECTED_SCHEMA,
+            )
+        )
+    return pl.concat(lines)

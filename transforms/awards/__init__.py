@@ -1,0 +1,1 @@
+"""Awards: their ids and dates, what covers them, and the requests they go out in."""

@@ -1,0 +1,1 @@
+"""A `where`: its text becomes a Polars expression, and nothing else can."""

@@ -1,0 +1,1 @@
+"""What is said to the platform, and what its answers mean."""

@@ -1,0 +1,1 @@
+"""Summaries, explanations and plots: what people are told, still as values."""

@@ -1,0 +1,1 @@
+"""Rules: who met which, by which activity."""

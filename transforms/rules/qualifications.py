@@ -1,0 +1,280 @@
+"""Finds when each customer met a badge's rule: the qualifications of a badge.
+
+Belongs here: the parts of a rule, its conditions and bounds, occurrences, and what
+proves them. Does not belong here: how each kind counts (`counting`, `windows`,
+`streaks`, `elapsed`), what a condition may say (`conditions`), and earn dates, holds
+and bounds of a run (`awards`).
+
+Decided here, where the definition leaves it open:
+
+* `where` and `source` of an `all_of` or `any_of` hold for each of its parts too.
+* An amount that is null adds nothing to a sum, and the activity still counts as one.
+  A null is no value for `distinct_count`, and such an activity is not looked at.
+* A part that meets its rule in the same instant as another comes earlier or later by
+  the order of the activity that proves it, then by its place in the list.
+* With `repeat`, what follows the activity that completed a streak in the same period
+  counts for the next streak.
+* `threshold` is the rule's bound (`at_least`, `periods`, or the count of `after`), the
+  same for every occurrence; `measure` runs on where counting runs on.
+* `elapsed` is proved by the first activity, in units of `after`, and never dated before
+  it. `mo` and `y` multiples count from the first day: 31 January, then 28 February,
+  then 31 March.
+* With `per`, `max_occurrences` keeps the earliest periods.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from transforms.conditions.condition import columns_in, condition
+from transforms.errors import DefinitionRefused
+from transforms.local_time import (
+    BUILT_IN_TYPES,
+    INSTANT,
+    built_in_columns,
+    start_of_day,
+)
+from transforms.rules.counting import counted, distinct_counted, summed
+from transforms.rules.elapsed import elapsed
+from transforms.rules.parts import COMBINED, Part, refuse_meaningless, rule_parts
+from transforms.rules.qualifying import DETAILS, Qualifying, qualifying
+from transforms.rules.spans import Window
+from transforms.rules.streaks import streaks, with_periods
+from transforms.rules.windows import (
+    counted_within,
+    distinct_counted_within,
+    summed_within,
+)
+
+if TYPE_CHECKING:
+    from transforms.definition.definition import Badge, Rule
+
+QUALIFICATIONS: dict[str, pl.DataType] = {
+    "customer_id": pl.Int64(),
+    "occurrence": pl.Int64(),
+    "qualified_at": INSTANT,
+    "measure": pl.Float64(),
+    "threshold": pl.Float64(),
+    "evidence_activity_id": pl.String(),
+    "source": pl.String(),
+}
+
+# More than 2^32 amounts of 64 bits come to, and still a number that Polars knows.
+_NEVER = 2**100
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all parts of a badge share."""
+
+    badge: Badge
+    timezone: str
+    as_of: datetime
+    amount_decimals: int
+
+    @property
+    def most(self) -> int | None:
+        """Return how often one group may meet a rule; None is without bound."""
+        has_ordinals = self.badge.repeat and self.badge.rule.per is None
+        return self.badge.max_occurrences if has_ordinals else 1
+
+
+def qualifications(
+    activity: pl.LazyFrame,
+    badge: Badge,
+    *,
+    timezone: str,
+    as_of: datetime,
+    amount_decimals: int,
+) -> pl.DataFrame:
+    """Return when each customer met the badge's rule, one row per occurrence.
+
+    `activity`: customer_id Int64, activity_id String, occurred_at Datetime(us, UTC),
+    source String, file_order Int32, row_number Int64, and what else `required_columns`
+    names; amount is Int64 in minor units of `amount_decimals` decimals.
+
+    Returned: QUALIFICATIONS, sorted by customer_id and occurrence. `measure` and
+    `threshold` are counts, different values, periods, or money in currency units;
+    `evidence_activity_id` and `source` name the activity that met the rule. Activity
+    later than `as_of` doesn't count; `hold` and earn bounds are not applied.
+
+    Raises DefinitionRefused for a rule, a condition or a column without meaning.
+    """
+    refuse_meaningless(badge)
+    setting = _Setting(badge, timezone, as_of, amount_decimals)
+    met = [_met(activity, part, setting) for part in rule_parts(badge)]
+    frame = _deciding(met, badge.rule) if badge.rule.kind in COMBINED else met[0]
+    frame = frame.sort("customer_id", "occurrence")
+    if badge.repeat and badge.max_occurrences is not None:
+        earlier = pl.int_range(pl.len()).over("customer_id")
+        frame = frame.filter(earlier < badge.max_occurrences)
+    return frame.rename({"activity_id": "evidence_activity_id"}).select(
+        pl.col(name).cast(dtype) for name, dtype in QUALIFICATIONS.items()
+    )
+
+
+def required_columns(badge: Badge) -> set[str]:
+    """Return the columns of activity that a badge's rule and conditions look at."""
+    names = {"customer_id", "occurred_at", *DETAILS}
+    for part in rule_parts(badge):
+        value = _value_name(part.rule)
+        names |= set() if value is None else {value}
+        for text in part.wheres.values():
+            names |= columns_in(text)
+    return names - built_in_columns("UTC").keys()
+
+
+def _value_name(rule: Rule) -> str | None:
+    """Return the column whose values the rule looks at."""
+    return "amount" if rule.kind == "total_amount" else rule.of
+
+
+def _met(activity: pl.LazyFrame, part: Part, setting: _Setting) -> pl.DataFrame:
+    """Return who met one rule when, with what proves it.
+
+    customer_id, occurrence, qualified_at, measure, threshold; occurred_at and DETAILS
+    of the activity that proves it.
+    """
+    rule = part.rule
+    unit = _unit(rule, setting)
+    found = _qualifying(activity, part, setting)
+    frame = _hits(found.rows, rule, setting)
+    proof = found.details.select(pl.all().gather(frame["arrival"]))
+    frame = pl.concat([frame, proof], how="horizontal")
+    if rule.per is not None and not setting.badge.repeat:
+        frame = frame.sort("customer_id", "period")
+        frame = frame.unique("customer_id", keep="first", maintain_order=True)
+    per_period = rule.per is not None and setting.badge.repeat
+    threshold = _bound(rule, setting) / unit
+    return frame.select(
+        "customer_id",
+        _divided(pl.col("measure").cast(pl.Float64), unit),
+        *DETAILS,
+        "qualified_at",
+        "occurred_at",
+        occurrence="period" if per_period else "ordinal",
+        threshold=pl.lit(threshold),
+    )
+
+
+def _divided(number: pl.Expr, divisor: int) -> pl.Expr:
+    """Return the quotient as the nearest double.
+
+    Dividing by a literal, Polars multiplies by its reciprocal: 4655 / 100 would be
+    46.550000000000004.
+    """
+    return number / (number * 0 + divisor)
+
+
+def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualifying:
+    """Return the activity that counts for one rule."""
+    built_in = built_in_columns(setting.timezone)
+    known = {**activity.collect_schema(), **BUILT_IN_TYPES}
+    conditions = [
+        condition(text, known, place=place, amount_decimals=setting.amount_decimals)
+        for place, text in part.wheres.items()
+    ]
+    value = _value_name(part.rule)
+    if value is not None and value not in known:
+        raise DefinitionRefused.of(
+            "unknown_column",
+            f"the activity has no column '{value}': map it in the source's columns",
+            column=part.place,
+        )
+    used = {name for one in conditions for name in one.meta.root_names()} | {value}
+    if part.rule.kind == "distinct_count":
+        conditions.append(pl.col(str(value)).is_not_null())
+    return qualifying(
+        activity.with_columns(
+            expression.alias(name)
+            for name, expression in built_in.items()
+            if name in used
+        ),
+        [*_bounds(setting), *_of_sources(part), *conditions],
+        value=value,
+        per=part.rule.per,
+        timezone=setting.timezone,
+    )
+
+
+def _of_sources(part: Part) -> list[pl.Expr]:
+    return [pl.col("source") == source for source in part.sources]
+
+
+def _bounds(setting: _Setting) -> list[pl.Expr]:
+    """Return the conditions on time: `as_of`, and the days that are counted."""
+    badge, occurred_at = setting.badge, pl.col("occurred_at")
+    bounds = [occurred_at <= pl.lit(setting.as_of, dtype=INSTANT)]
+    if badge.counted_from is not None:
+        first = start_of_day(badge.counted_from, setting.timezone)
+        bounds.append(occurred_at >= pl.lit(first, dtype=INSTANT))
+    if badge.counted_until is not None:
+        end = start_of_day(badge.counted_until, setting.timezone)
+        bounds.append(occurred_at < pl.lit(end, dtype=INSTANT))
+    return bounds
+
+
+def _hits(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
+    """Return the rows that met the rule, see `counting`."""
+    most, timezone = setting.most, setting.timezone
+    window = None if rule.within is None else Window(rule.within, timezone)
+    bound = _bound(rule, setting)
+    if rule.period is not None:
+        at_least = int(rule.at_least or 1)
+        found = with_periods(rows, rule.period, timezone)
+        return streaks(found, bound, at_least, window, most=most)
+    if rule.after is not None:
+        as_of = setting.as_of
+        return elapsed(rows, rule.after, timezone=timezone, as_of=as_of, most=most)
+    if window is None:
+        return _RUNNING[rule.kind](rows, bound, most=most)
+    return _SLIDING[rule.kind](rows, bound, window, most=most)
+
+
+_RUNNING = {
+    "activity_count": counted,
+    "distinct_count": distinct_counted,
+    "total_amount": summed,
+}
+_SLIDING = {
+    "activity_count": counted_within,
+    "distinct_count": distinct_counted_within,
+    "total_amount": summed_within,
+}
+
+
+def _bound(rule: Rule, setting: _Setting) -> int:
+    """Return what must be reached, money in minor units."""
+    if rule.after is not None:
+        return rule.after.count
+    at_least = rule.periods or rule.at_least or 0
+    # An amount between two minor units is reached with the next whole one.
+    bound = math.ceil(Fraction(at_least) * _unit(rule, setting))
+    return min(bound, _NEVER)
+
+
+def _unit(rule: Rule, setting: _Setting) -> int:
+    """Return how many of what is counted make one of what is shown."""
+    return 10**setting.amount_decimals if rule.kind == "total_amount" else 1
+
+
+def _deciding(met: list[pl.DataFrame], rule: Rule) -> pl.DataFrame:
+    """Return the part by which an `all_of` or `any_of` is met, for each customer.
+
+    That is the last or the first one; parts met in the same instant follow each other
+    as the activities that prove them do, and then as they are listed.
+    """
+    parts = [frame.with_columns(listed=index) for index, frame in enumerate(met)]
+    order = ("customer_id", "qualified_at", "occurred_at", *DETAILS, "listed")
+    frame = pl.concat(parts).sort(order)
+    if rule.kind == "any_of":
+        return frame.unique("customer_id", keep="first", maintain_order=True)
+    is_met = pl.len().over("customer_id") == len(met)
+    frame = frame.filter(is_met)
+    return frame.unique("customer_id", keep="last", maintain_order=True)
