@@ -180,7 +180,7 @@ def test_lock_holds_every_dependency():
 
 
 def test_every_folder_of_code_is_installed():
-    """A folder without `__init__.py` would be left out when the project is installed."""
+    """A folder without `__init__.py` would not be installed."""
     folders = {path.parent for path in CODE}
 
     assert [shown(one) for one in folders if not (one / "__init__.py").exists()] == []
