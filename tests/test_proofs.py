@@ -123,7 +123,8 @@ def test_a_refusal_beside_a_new_id_is_read_back_until_it_means_nothing(
 
     assert score.four == (0, 0, 0, 0), score.told
     assert score.statuses == {"issued": 1, "blocked": 139}
-    assert 20 <= len(reads) <= 40
+    # Twenty are enough, of each of the two requests that are under way, and a control.
+    assert 20 <= len(reads) <= 50
 
 
 @share
