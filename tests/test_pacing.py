@@ -101,13 +101,37 @@ def test_the_allowed_calls_are_used(per_minute, processes):
 
 
 def test_successive_commands_share_the_pace(tmp_path):
-    """A command that follows another at once waits for its turn."""
+    """A command may make up for ten seconds of silence; the next one waits."""
     clock = Clock()
-    assert pace(tmp_path, 60, clock).take() == 0
+    assert [pace(tmp_path, 60, clock).take() for _ in range(11)] == [0.0] * 11
 
     clock.now += 0.25
-    # 1.015 s apart, less 0.2 s that the first was entitled to already, and 0.25 s gone.
-    assert pace(tmp_path, 60, clock).take() == pytest.approx(0.565)
+    assert pace(tmp_path, 60, clock).take() == pytest.approx(0.75)
+
+
+def test_a_minute_that_is_full_stays_full(tmp_path):
+    """Whoever makes up for a silence has a minute's calls and no more."""
+    clock, made = Clock(), []
+    shared = pace(tmp_path, 60, clock)
+    while len(made) < 60:
+        if seconds := shared.take():
+            clock.now += seconds
+        else:
+            made.append(clock.now)
+
+    assert clock.now < START + 50
+    assert shared.take() == pytest.approx(made[0] + 60.9 - clock.now)
+
+
+def test_another_limit_knows_the_calls_that_were_made(tmp_path):
+    """Calls stay known when more or fewer are allowed from now on."""
+    clock = Clock()
+    wide = pace(tmp_path, 600, clock)
+    assert [wide.take() for _ in range(100)] == [0.0] * 100
+    clock.now += 1
+
+    assert pace(tmp_path, 60, clock).take() == pytest.approx(59.9)
+    assert pace(tmp_path, 600, clock).take() == 0
 
 
 def test_turns_go_in_the_order_of_asking(tmp_path):
@@ -120,16 +144,16 @@ def test_turns_go_in_the_order_of_asking(tmp_path):
         order.append((number, clock.now))
 
     async def senders() -> None:
-        await asyncio.gather(*(sender(number) for number in range(5)))
+        await asyncio.gather(*(sender(number) for number in range(14)))
 
     asyncio.run(senders())
     numbers, instants = zip(*order, strict=True)
-    assert numbers == (0, 1, 2, 3, 4)
-    assert instants[-1] - instants[0] == pytest.approx(4 * 1.015 - 0.2)
+    assert numbers == tuple(range(14))
+    assert instants[-1] - instants[0] == pytest.approx(3)
 
     order.clear()
     asyncio.run(senders())  # a second event loop, as plan and apply in one command
-    assert len(order) == 5
+    assert len(order) == 14
 
 
 def test_a_sender_that_is_gone_keeps_no_turn(tmp_path):
@@ -141,11 +165,12 @@ def test_a_sender_that_is_gone_keeps_no_turn(tmp_path):
 
     async def main() -> None:
         shared = Pace(tmp_path / "pace.json", 60, clock=clock, sleep=never)
-        await shared.turn()
+        for _ in range(11):
+            await shared.turn()
         waiting = asyncio.create_task(shared.turn())
         await asyncio.sleep(0)
         waiting.cancel()
-        clock.now += 1.015
+        clock.now += 1
         await shared.turn()
 
     asyncio.run(main())
@@ -196,14 +221,16 @@ def test_pause_has_a_bound(tmp_path):
 
 
 def test_clock_set_back(tmp_path):
-    """A clock that jumped back costs one turn, not the length of the jump."""
+    """A clock that jumped back costs a minute at most, not the length of the jump."""
     clock = Clock()
-    shared = pace(tmp_path, 60, clock)
+    shared = pace(tmp_path, 2, clock)
+    assert shared.take() == 0
+    clock.now += shared.take()
     assert shared.take() == 0
     clock.now -= 86_400
 
-    assert shared.take() == pytest.approx(1.015)
-    clock.now += 1.015
+    assert shared.take() == pytest.approx(60.9)
+    clock.now += 60.9
     assert shared.take() == 0
 
 
@@ -229,6 +256,15 @@ def test_clock_set_forward(tmp_path):
     assert shared.take() == 0
 
 
+def record(**fields: object) -> bytes:
+    """Return what the file begins with."""
+    sound = {"even_at": 0, "paused_at": 0, "pause_seconds": 0, "calls": 0, "kept": 0}
+    told = ", ".join(
+        f'"{name}": {value}' for name, value in {**sound, **fields}.items()
+    )
+    return f"{{{told}}}".ljust(160).encode()
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -237,23 +273,26 @@ def test_clock_set_forward(tmp_path):
         b"{",
         b"[]",
         b"7",
-        b'{"last_at": null}',
-        b'{"last_at": NaN, "paused_at": 0, "pause_seconds": 0}',
-        b'{"last_at": 0, "paused_at": 0, "pause_seconds": Infinity}',
+        b'{"even_at": null}',
+        b'{"last_at": 0, "paused_at": 0, "pause_seconds": 0}',
+        record(even_at="NaN"),
+        record(pause_seconds="Infinity"),
+        record(calls=-1),
+        record(kept=-1),
+        record(kept=60),  # and behind it nothing
         b'{"something": 1}',
         b"\xff\xfe",
-        b'{"last_at": 99999999999, "paused_at": 0, "pause_seconds": 0}',
+        record(even_at=99999999999, kept=60),
     ],
 )
 def test_broken_file(tmp_path, content):
-    """A file that tells nothing sensible costs one turn and is mended."""
+    """A file that tells nothing sensible costs a minute and is mended."""
     clock = Clock()
     (tmp_path / "pace.json").write_bytes(content)
 
-    assert pace(tmp_path, 60, clock).take() == pytest.approx(1.015)
-    clock.now += 1.015
+    assert pace(tmp_path, 60, clock).take() == pytest.approx(60.9)
+    clock.now += 60.9
     assert pace(tmp_path, 60, clock).take() == 0
-    assert pace(tmp_path, 60, clock).take() == pytest.approx(1.015)
 
 
 def test_file_is_private(tmp_path):
@@ -290,9 +329,9 @@ from pathlib import Path
 from flows.platform.pacing import Pace
 
 async def main():
-    pace = Pace(Path(sys.argv[1]), 6000)
+    pace = Pace(Path(sys.argv[1]), 1200)
     sys.stdin.readline()
-    for _ in range(40):
+    for _ in range(80):
         await pace.turn()
         print(repr(time.time()))
 
@@ -316,6 +355,6 @@ def test_real_processes_share_the_pace(tmp_path):
         float(line) for sender in senders for line in sender.communicate()[0].split()
     )
 
-    assert len(made) == 120
-    # A busy machine may be late with the first line; alone, each would need 0.4 s.
-    assert made[-1] - made[0] > 119 * 60 / 6000 * 1.015 - 0.2 - 0.3
+    assert len(made) == 240
+    # Two hundred are ten seconds of silence; a busy machine may be late with a line.
+    assert made[-1] - made[0] > 39 * 60 / 1200 - 0.3
