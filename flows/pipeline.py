@@ -26,6 +26,7 @@ from flows.files.activity_files import (
 )
 from flows.files.held_earns import held_earns
 from flows.home import Home
+from flows.pages.pages import start_plotting
 from flows.planning import (
     Plan,
     Selection,
@@ -126,6 +127,7 @@ async def plan_badges(work: Work) -> tuple[Plan, Path]:
     """Say what a run would do, and write it down for review; nothing is sent."""
     steps = work.steps
     definition = await steps("read definition", read_definition, work.job.definition)
+    start_plotting()
     pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
     platform = Platform(work.settings, pace)
     facts = await steps("read badges", preflight, work, platform, definition)

@@ -25,10 +25,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from flows.files.accepting import drafts_of, write_accepted
-from flows.files.csv_rows import csv_rows
 from flows.files.file_bytes import content_digest
-from flows.files.typed_rows import json_rows, parquet_rows
 from transforms.activity.accepted import (
     REJECTED_SCHEMA,
     amount_decimals,
@@ -260,6 +257,9 @@ def accept_file(
     kept = _kept(found, fingerprint, home_accepted)
     if kept is not None:
         return kept
+    # Pandera and Arrow are heavy, and of no use where every file is known already.
+    from flows.files.accepting import drafts_of, write_accepted  # noqa: PLC0415
+
     home_accepted.mkdir(parents=True, exist_ok=True, mode=0o700)
     with drafts_of(home_accepted, fingerprint) as drafts:
         counts = write_accepted(
@@ -289,6 +289,9 @@ def file_rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
 
     Raises FilesRefused for a file that can't be read as declared.
     """
+    from flows.files.csv_rows import csv_rows  # noqa: PLC0415  as above
+    from flows.files.typed_rows import json_rows, parquet_rows  # noqa: PLC0415
+
     path = Path(found.path)
     ending = path.suffix.lower()
     if ending in {".gz", ".zst"}:

@@ -16,8 +16,6 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
-import pyarrow as pa  # type: ignore[import-untyped]
-
 from transforms.errors import Fault, FilesRefused
 
 BLOCK = 16 << 20
@@ -89,6 +87,8 @@ def refuse_long_line(line: bytes, *, shown: str, why: str) -> None:
 
 
 def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  heavy
+
     try:
         with _opened(path) as file:
             while data := file.read(block):
@@ -106,8 +106,10 @@ def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes] | pa.NativeFile]:
+def _opened(path: Path) -> Iterator[IO[bytes] | gzip.GzipFile]:
     """Open a file for reading, decompressed by its ending."""
+    import pyarrow as pa  # noqa: PLC0415  heavy
+
     if path.suffix == ".gz":
         with gzip.open(path, "rb") as unzipped:
             yield unzipped
