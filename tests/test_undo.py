@@ -357,7 +357,7 @@ def test_a_silent_platform_stops_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environ", "switches"),
     [
-        ({"CAPILLARY_REQUESTS_PER_MINUTE": "600"}, {}),
+        ({"CAPILLARY_REQUESTS_PER_MINUTE": "60"}, {}),
         ({"CAPILLARY_MAX_IN_FLIGHT": "2"}, {"latency_seconds": 0.15}),
     ],
     ids=["paced", "in flight"],
@@ -365,14 +365,14 @@ def test_a_silent_platform_stops_the_run(tmp_path: Path) -> None:
 def test_calls_are_paced_and_few_at_once(
     tmp_path: Path, environ: dict[str, str], switches: dict[str, Any]
 ) -> None:
-    """Eight calls take their time, by the limit and by what may be in flight."""
+    """Twelve calls take their time, by the limit and by what may be in flight."""
     with brand(tmp_path, switches=switches) as shop:
-        run = issue(shop, awards(range(1, 9)))
+        run = issue(shop, awards(range(1, 13)))
         shop.environ |= environ
         revoke(shop, run)
         at = [call.at for call in shop.sandbox.calls if call.endpoint == "revokeEarn"]
 
-        assert len(at) == 8
+        assert len(at) == 12
         assert (at[-1] - at[0]).total_seconds() > 0.4
 
 

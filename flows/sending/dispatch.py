@@ -95,8 +95,7 @@ class Dispatch:
             watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
-        if self.settling.recorder.failure is not None:
-            raise self.settling.recorder.failure
+        await self.settling.recorder.write(Entry())  # and all that was handed over
 
     async def stop(self, reason: str) -> None:
         """Send nothing more; what is in flight is awaited and recorded."""
@@ -264,7 +263,9 @@ class Dispatch:
             rows.outcome(entry, tracked, self._to_be_read(tracked, outcome), now)
         if not tracked.awards:
             rows.request(entry, tracked, RequestStatus.ANSWERED, now)
-            await self.settling.recorder.write(entry)
+            written = self.settling.recorder.hand_over(entry)
+            if tracked.is_canary:  # what follows stands on it
+                await written
             return []
         tracked.is_ambiguous = True
         tracked.lists_strangers |= decided.lists_strangers and decided.missing > 0

@@ -49,13 +49,21 @@ class Recorder:
 
         After one failure nothing more is written: the order of events is the truth.
         """
+        # A sender that is cancelled must not take its rows back.
+        await asyncio.shield(self.hand_over(entry))
+
+    def hand_over(self, entry: Entry) -> asyncio.Future[None]:
+        """Let the entry be written as the next one, without waiting for it.
+
+        Whatever is written afterwards is durable only together with it: a sender that
+        hands an answer over and then marks its next request waits once for both.
+        """
         if self.failure is not None:
             raise self.failure
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, done))
         self._wake.set()
-        # A sender that is cancelled must not take its rows back.
-        await asyncio.shield(done)
+        return done
 
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
