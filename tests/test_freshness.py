@@ -51,7 +51,9 @@ def stale(
     ],
 )
 def test_a_source_is_fresh_up_to_the_second(
-    fresh_within: str, newest: str, is_fresh: bool
+    fresh_within: str,
+    newest: str,
+    is_fresh: bool,  # noqa: FBT001
 ) -> None:
     """Hours and days are exact, months follow the definition's calendar."""
     found = stale({"shop": datetime.fromisoformat(newest)}, a_source(fresh_within))

@@ -278,7 +278,7 @@ def test_what_full_and_partial_returns_leave(full: str, partial: str, left: str)
             "b1 30.00",
         ),
         (
-            "spaces around the name don't matter, and of two equal names the own counts",
+            "of two sources with that name its own is meant",
             """
             id   source  amount  returns
             b1   shop    30.00   -
@@ -317,6 +317,14 @@ def test_a_name_that_two_sources_have_is_not_guessed():
     assert visits(rows) == left
 
 
+def test_spaces_around_a_name_do_not_matter():
+    """An id is read without surrounding spaces, and so is what names it."""
+    rows = [
+        replace(row, named=row.named and f" {row.named} ") for row in table(PURCHASES)
+    ]
+    assert counted(taken_back(rows)) == [("b2", "30.00", False)]
+
+
 def test_positive_amounts_say_the_same():
     """With `amounts = "positive"` what is given back is written without a sign."""
     rows = PURCHASES.replace("-30.00", "30.00").replace("-20.00", "20.00")
@@ -327,8 +335,11 @@ def test_without_amounts_every_return_brings_back_all():
     """Where files have no amounts, what is returned is a visit."""
     found = after_returns(
         pl.LazyFrame(
-            [("shop", "b1", 0, 2, None), ("shop", "b2", 0, 3, None)]
-            + [("shop", "r1", 0, 4, "b1")],
+            [
+                ("shop", "b1", 0, 2, None),
+                ("shop", "b2", 0, 3, None),
+                ("shop", "r1", 0, 4, "b1"),
+            ],
             schema={
                 name: SCHEMA[name]
                 for name in ("source", "activity_id", "file_order", "row_number", "of")

@@ -69,7 +69,7 @@ def awarded(shop: Brand) -> set[int]:
 
 
 def test_who_brought_a_visit_back_has_no_badge(tmp_path: Path) -> None:
-    """A bill that came back in full is no visit, and the row of its return is current."""
+    """A bill that came back in full is no visit; the row of its return is current."""
     with brand(tmp_path) as shop:
         shop.define(defined(TWICE))
         shop.write(may=SALES + IN_FULL)
@@ -117,9 +117,7 @@ def test_a_return_of_a_later_file_is_drift(tmp_path: Path) -> None:
             "SELECT customer_id, kind, was, would_be FROM drift JOIN audit "
             "USING (award_id)"
         )
-        assert drift.rows() == [
-            (5, "not_qualified", "2017-05-02T16:00:00+00:00", None)
-        ]
+        assert drift.rows() == [(5, "not_qualified", "2017-05-02T16:00:00+00:00", None)]
 
 
 def test_a_corrected_return_gives_the_visit_back(tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
-"""Matches returns to what they return, and says what is left of that.
+"""Takes returns off the activity that they name, and says what is left.
 
-Belongs here: which activity a return belongs to, whether it came back in full or in
-part, and what becomes of both. Does not belong here: which rows are returns (a
-condition, given by the caller), which of several files an activity is taken from
-(`activity.accepted`), and what is earned by the rest (`rules`).
+Belongs here: whether activity came back in full or in part, and what becomes of it and
+of its returns. Does not belong here: which activity a return names (`return_matching`),
+which of several files an activity is taken from (`activity.accepted`), and what is
+earned by the rest (`rules`).
 
 Decided here, where the definition leaves it open:
 
 * A return is no activity. What it names decides, not its customer, its own time or its
   place in the files; only a return later than `as_of` returns nothing yet.
-* It names an activity of its own source, else of the one other source that has it. One
-  that names none, several, or another return, is unmatched.
 * All returns of an activity are added up. It came back in full when they reach its
   amount, when one of them has no amount, or when it has none itself; what was returned
   beyond its amount is taken off nothing else.
@@ -29,14 +27,18 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from transforms.activity.accepted import IS_RETURN
+from transforms.activity.return_matching import (
+    NAME,
+    ROW,
+    matched_returns,
+    named_rows,
+    refuse_odd,
+    returns_in,
+)
 from transforms.activity.values import INSTANT
-from transforms.errors import DefinitionRefused
 
 if TYPE_CHECKING:
     from transforms.definition.definition import Returns, Source
-
-_ROW = ("file_order", "row_number")
-_NAME = ("source", "activity_id")
 
 
 class Fate(StrEnum):
@@ -95,11 +97,11 @@ def after_returns(
     is over its columns; `paths` name its files. Raises DefinitionRefused for a return
     with the wrong sign, and for one that has the id of what it returns.
     """
-    found = _returns(activity, is_return, returns, sources)
-    _refuse(found, returns, sources, paths)
+    found = returns_in(activity, is_return, returns, sources)
+    refuse_odd(found, returns, sources, paths)
     due = found.filter(pl.col("occurred_at") <= pl.lit(as_of, dtype=INSTANT))
-    bills = _named_rows(activity, is_return, due, sources)
-    matched = _matched(due, bills)
+    bills = named_rows(activity, is_return, due, sources)
+    matched = matched_returns(due, bills)
     fates = pl.concat(
         [
             _fates_of_returns(found, due, matched, returns),
@@ -116,140 +118,26 @@ def after_returns(
 def _left(activity: pl.LazyFrame, fates: pl.DataFrame) -> pl.LazyFrame:
     names = activity.collect_schema().names()
     changes = fates.lazy().select(
-        *_ROW,
+        *ROW,
         _gone=~pl.col("is_counted"),
         _left="left",
         _mark=pl.col("fate") == Fate.UNMATCHED,
     )
     amount = [pl.coalesce("_left", "amount").alias("amount")]
     return (
-        activity.join(changes, on=_ROW, how="left")
+        activity.join(changes, on=ROW, how="left")
         .filter(~pl.col("_gone").fill_null(value=False))
         .with_columns(*(amount if "amount" in names else []))
         .select(*names, pl.col("_mark").fill_null(value=False).alias(IS_RETURN))
     )
 
 
-def _returns(
-    activity: pl.LazyFrame,
-    is_return: pl.Expr,
-    returns: Returns,
-    sources: Collection[Source],
-) -> pl.DataFrame:
-    """Return every return: what it names, and `value`, null where it has no amount.
-
-    `is_joined`: it names an activity by several columns.
-    """
-    sign = -1 if returns.amounts == "negative" else 1
-    has_amount = "amount" in activity.collect_schema()
-    amount = pl.col("amount") if has_amount else pl.lit(None, dtype=pl.Int64)
-    joined = [s.name for s in sources if is_list(s.columns.get(returns.parent))]
-    named = pl.col(returns.parent).cast(pl.String).str.strip_chars()
-    return (
-        activity.filter(is_return)
-        .select(
-            *_NAME,
-            *_ROW,
-            "occurred_at",
-            value=amount * sign,
-            named=pl.when(named != "").then(named),
-            is_joined=pl.col("source").is_in(joined),
-        )
-        .collect()
-    )
-
-
-def is_list(theirs: str | tuple[str, ...] | None) -> bool:
-    """Return whether one of our columns is joined of several of theirs."""
-    return isinstance(theirs, tuple)
-
-
-def _refuse(
-    found: pl.DataFrame,
-    returns: Returns,
-    sources: Collection[Source],
-    paths: Mapping[int, str],
-) -> None:
-    odd = found.filter(pl.col("value") < 0).sort(_ROW)
-    if not odd.is_empty():
-        other = {"negative": "positive", "positive": "negative"}[returns.amounts]
-        raise DefinitionRefused.of(
-            "return_sign",
-            f"{odd.height:,} returns have {other} amounts, and returns.amounts is "
-            f"'{returns.amounts}': change it, or leave these rows out in returns.where",
-            file=paths[odd["file_order"][0]],
-            row=odd["row_number"][0],
-            column="returns.amounts",
-        )
-    # Lines of one activity may well be returns of it.
-    whole = [s.name for s in sources if s.grain == "activity"]
-    own = found.filter(
-        pl.col("source").is_in(whole) & (_spaced("is_joined") == pl.col("named"))
-    ).sort(_ROW)
-    if not own.is_empty():
-        raise DefinitionRefused.of(
-            "return_of_itself",
-            f"{own.height:,} returns have the activity id of what they return, which "
-            "they would replace: map activity_id so that a return has one of its own",
-            file=paths[own["file_order"][0]],
-            row=own["row_number"][0],
-            column="returns.parent",
-        )
-
-
-def _spaced(is_joined: str) -> pl.Expr:
-    """Return an activity id as a text of the same columns would read.
-
-    An id of several columns is joined with `|`, a text with a space.
-    """
-    text = pl.col("activity_id")
-    for old, new in (("\\\\", "\0"), ("\\|", "\1"), ("|", " "), ("\0", "\\")):
-        text = text.str.replace_all(old, new, literal=True)
-    text = text.str.replace_all("\1", "|", literal=True)
-    return pl.when(is_joined).then(text).otherwise("activity_id")
-
-
-def _named_rows(
-    activity: pl.LazyFrame,
-    is_return: pl.Expr,
-    due: pl.DataFrame,
-    sources: Collection[Source],
-) -> pl.DataFrame:
-    """Return the rows that may be meant: `key` is how a return would name them."""
-    joined = [s.name for s in sources if is_list(s.columns.get("activity_id"))]
-    names = due["named"].drop_nulls().unique()
-    has_amount = "amount" in activity.collect_schema()
-    amount = pl.col("amount") if has_amount else pl.lit(None, dtype=pl.Int64)
-    is_joined = pl.col("source").is_in(joined)
-    key = pl.col("activity_id")
-    if joined:
-        activity = activity.with_columns(_is_joined=is_joined)
-        key = _spaced("_is_joined")
-    return (
-        activity.filter(~is_return.fill_null(value=False))
-        .filter(key.is_in(names.implode()))
-        .select(*_NAME, *_ROW, amount=amount, key=key, is_joined=is_joined)
-        .collect()
-    )
-
-
-def _matched(due: pl.DataFrame, bills: pl.DataFrame) -> pl.DataFrame:
-    """Return the returns that name one activity, and which: `of_source`, `of_id`."""
-    known = bills.select("key", "is_joined", of_source="source", of_id="activity_id")
-    pairs = due.join(
-        known.unique(), left_on=["named", "is_joined"], right_on=["key", "is_joined"]
-    ).with_columns(is_own=pl.col("source") == pl.col("of_source"))
-    has_own = pl.col("is_own").any().over(_ROW)
-    pairs = pairs.filter(pl.col("is_own") | ~has_own)
-    return pairs.filter(pl.len().over(_ROW) == 1)
-
-
 def _fates_of_returns(
     found: pl.DataFrame, due: pl.DataFrame, matched: pl.DataFrame, returns: Returns
 ) -> pl.DataFrame:
-    unmatched = due.select(_ROW).join(matched.select(_ROW), on=_ROW, how="anti")
+    unmatched = due.select(ROW).join(matched.select(ROW), on=ROW, how="anti")
     rows = found.join(
-        unmatched.with_columns(is_unmatched=True), on=_ROW, how="left"
+        unmatched.with_columns(is_unmatched=True), on=ROW, how="left"
     ).with_columns(pl.col("is_unmatched").fill_null(value=False))
     lowers = pl.col("is_unmatched") & pl.lit(returns.partial == "reduce")
     lowers &= pl.col("value").is_not_null()
@@ -270,7 +158,7 @@ def _fates_of(
 ) -> pl.DataFrame:
     """Return what becomes of the rows of every activity that returns name."""
     taken = (
-        matched.sort("occurred_at", "activity_id", *_ROW)
+        matched.sort("occurred_at", "activity_id", *ROW)
         .group_by(source="of_source", activity_id="of_id")
         .agg(
             returned=pl.col("value").sum(),
@@ -279,10 +167,10 @@ def _fates_of(
             by=pl.col("activity_id").first(),
         )
     )
-    has_any = pl.col("amount").is_not_null().any().over(_NAME)
+    has_any = pl.col("amount").is_not_null().any().over(NAME)
     rows = bills.with_columns(
-        sold=pl.when(has_any).then(pl.col("amount").sum().over(_NAME))
-    ).join(taken, on=_NAME)
+        sold=pl.when(has_any).then(pl.col("amount").sum().over(NAME))
+    ).join(taken, on=NAME)
     is_full = (
         pl.col("is_whole")
         | pl.col("sold").is_null()
@@ -313,7 +201,7 @@ def _fates_of(
 
 
 def _as_fates(rows: pl.DataFrame, **columns: pl.Expr) -> pl.DataFrame:
-    said = {name: pl.col(name) for name in _ROW} | columns
+    said = {name: pl.col(name) for name in ROW} | columns
     return rows.select(
         said.get(name, pl.lit(None)).cast(dtype).alias(name)
         for name, dtype in FATES.items()
@@ -325,7 +213,7 @@ def _warnings(
 ) -> list[str]:
     told = []
     of_returns = fates.filter(pl.col("fate").is_in([Fate.RETURN, Fate.UNMATCHED]))
-    unmatched = of_returns.filter(pl.col("fate") == Fate.UNMATCHED).sort(_ROW)
+    unmatched = of_returns.filter(pl.col("fate") == Fate.UNMATCHED).sort(ROW)
     if not unmatched.is_empty():
         done = (
             "they lower sums at their own time"
