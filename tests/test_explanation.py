@@ -126,6 +126,17 @@ def test_another_source_and_a_missing_value_do_not_count():
     assert found.parts[0].distance == "1 of 2 different store, last on 2017-05-01"
 
 
+def test_different_days_are_explained():
+    """A built-in column has its values in an explanation as in a rule."""
+    badge = a_badge_of(
+        'rule = { kind = "distinct_count", of = "occurred_date", at_least = 2 }'
+    )
+    again = replace(visit(1), activity_id="b9", amount=300)
+    (part,) = explanation(badge, [visit(1), again, visit(2)]).parts
+
+    assert [one.running for one in part.verdicts] == [1, 1, 2]
+
+
 def test_lines_are_explained_with_their_activity():
     """Each line has a reason or what stood after its bill, which was at its first."""
     badge = a_badge_of(

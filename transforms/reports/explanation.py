@@ -287,7 +287,7 @@ def _measures(
 ) -> list[int]:
     value = "amount" if rule.kind == "total_amount" else rule.of
     nothing = pl.lit(None, dtype=pl.Int64)
-    rows = counted.select(
+    rows = counted.with_columns(**built_in_columns(setting.timezone)).select(
         "occurred_at", value=nothing if value is None else pl.col(value)
     )
     rows = rows.with_columns(number=_activity_numbers(counted))
