@@ -10,7 +10,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -145,7 +145,7 @@ def shown(awards: pl.DataFrame) -> list[dict[str, str]]:
 def test_an_example_awards_what_was_worked_out_by_hand(shop: Brand, name: str) -> None:
     """Its plan has exactly these awards: no customer more, none less, none refused."""
     example = EXAMPLES[name]
-    moment = datetime.fromisoformat(example.as_of).astimezone(UTC)
+    moment = datetime.fromisoformat(example.as_of)
     work = shop.work(definition=FOLDER / f"{name}.toml", as_of=moment)
     plan, _ = asyncio.run(plan_badges(work))
 
