@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,19 @@ def test_a_return_before_it_happened_takes_nothing_back(tmp_path: Path) -> None:
             "too young: later than 2017-05-20T00:00:00+00:00"
         )
         assert explained(shop, 5)["is_met"] is False
+
+
+def test_a_moment_may_be_given_with_any_offset(tmp_path: Path) -> None:
+    """Returns and rules see the instant, whatever clock it was read from."""
+    kolkata = timezone(timedelta(hours=5, minutes=30))
+    with brand(tmp_path) as shop:
+        shop.define(defined(TWICE))
+        shop.write(may=SALES + IN_FULL)
+        noon = datetime(2017, 6, 1, 16, tzinfo=UTC)  # of New York: the return's time
+        then = {"as_of": noon.astimezone(kolkata)}
+        before = {"as_of": (noon - timedelta(seconds=1)).astimezone(kolkata)}
+        assert explained(shop, 5, **before)["is_met"] is True
+        assert explained(shop, 5, **then)["is_met"] is False
 
 
 def test_a_return_of_a_later_file_is_drift(tmp_path: Path) -> None:
