@@ -15,8 +15,9 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, load_activity
-from transforms.activity.accepted import amount_decimals, current
+from flows.files.activity_files import AcceptedFile
+from flows.files.counting import counting_activity, stale_sources
+from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
 from transforms.awards.awards import PlanResult, classified_awards, drift
 from transforms.awards.batches import fewest_calls, minutes_at_limit
 from transforms.awards.guards import (
@@ -144,9 +145,8 @@ def made_plan(
     on_badge: Callable[[str], None] = lambda _: None,
 ) -> Plan:
     """Qualify and award; nothing is written and nothing is sent."""
-    loaded = load_activity(files, definition)
-    counting = current(loaded)
-    rows = sum(counting.rows_current.values())
+    counting = counting_activity(files, definition, as_of=selection.as_of)
+    rows = counting.rows
     awards, moved, judged = [], [], []
     results: dict[str, dict[str, int]] = {}
     claimed: list[Fault] = []
@@ -194,6 +194,8 @@ def made_plan(
     )
     _judge(plan, pl.concat(judged))
     plan.refused_by += claimed
+    plan.refused_by += stale_sources(files, definition, as_of=selection.as_of)
+    plan.warnings += counting.warnings
     return plan
 
 
@@ -209,7 +211,7 @@ def qualified(
     `activity` is current, `rows` how much of it there is; see `rules.qualifications`.
     """
     partitions = -(-rows // ROWS_A_PARTITION)
-    columns = required_columns(badge)
+    columns = {*required_columns(badge), IS_LINE, IS_RETURN}
     present = activity.collect_schema().names()
     needed = activity.select(name for name in present if name in columns)
     met = [

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,11 @@ class Job:
     is_confirmed: bool = False
     trigger: str = "command"
     wait_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Hold `as_of` in UTC, whatever offset it was given with."""
+        if self.as_of is not None:
+            object.__setattr__(self, "as_of", self.as_of.astimezone(UTC))
 
 
 @dataclass

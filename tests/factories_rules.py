@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import polars as pl
 from oracle import Activity, Earned, Oracle
 
+from transforms.activity.accepted import IS_LINE
 from transforms.definition.definition import Badge, Duration, Rule
 from transforms.rules.qualifications import qualifications
 
@@ -56,12 +57,17 @@ def a_duration(text: str) -> Duration:
 
 
 def activity_frame(
-    activity: Sequence[Activity], columns: dict[str, Any] | None = None
+    activity: Sequence[Activity],
+    columns: dict[str, Any] | None = None,
+    line_sources: Collection[str] = (),
 ) -> pl.LazyFrame:
     """Return activity as a frame; `columns` are further ones with their types."""
     schema = {**_CORE, **(columns or {})}
     rows = [{**vars(one), **one.columns} for one in activity]
     data = {name: [row.get(name) for row in rows] for name in schema}
+    if line_sources:
+        schema |= {IS_LINE: pl.Boolean}
+        data |= {IS_LINE: [one.source in line_sources for one in activity]}
     return pl.LazyFrame(data, schema=schema)
 
 
@@ -101,6 +107,7 @@ def assert_awards(
     *,
     timezone: str = NEW_YORK,
     as_of: str | None = None,
+    line_sources: frozenset[str] = frozenset(),
 ) -> None:
     """Compare what a badge makes of a table of activity with a table of awards.
 
@@ -113,7 +120,7 @@ def assert_awards(
     moment = LATER if as_of is None else _instant(as_of, zone)
     further = {name: pl.String for one in happened for name in one.columns}
     found = qualifications(
-        activity_frame(happened, further),
+        activity_frame(happened, further, line_sources),
         keys,
         timezone=timezone,
         as_of=moment,
@@ -123,7 +130,9 @@ def assert_awards(
     names = list(expected[0]) if expected else ["customer", "occurrence"]
     assert _shown(found.rows(), names, zone) == expected
     if "where" not in badge:
-        oracle = Oracle(badge=keys, timezone=timezone, as_of=moment)
+        oracle = Oracle(
+            badge=keys, timezone=timezone, as_of=moment, line_sources=line_sources
+        )
         assert _shown(_as_rows(oracle.earned(happened)), names, zone) == expected
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import calendar
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from fractions import Fraction
 from itertools import count, islice, takewhile
@@ -29,6 +29,8 @@ class Activity:
     file_order: int = 0
     row_number: int = 0
     columns: Mapping[str, Any] = field(default_factory=dict)
+    # What a rule counts different ones of: the values of all lines of the activity.
+    values: frozenset[Any] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ class Oracle:
     as_of: datetime
     amount_decimals: int = 2
     conditions: Conditions = field(default_factory=dict)
+    line_sources: frozenset[str] = frozenset()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -65,7 +68,7 @@ class Oracle:
     def earned(self, activity: Iterable[Activity]) -> list[Earned]:
         """Return every occurrence, sorted by customer and occurrence."""
         customers = defaultdict(list)
-        for one in activity:
+        for one in self.with_times(list(activity)):
             if self.is_in_time(one):
                 customers[one.customer_id].append(one)
         found = []
@@ -76,6 +79,19 @@ class Oracle:
                 earned = earned[: self.badge.max_occurrences]
             found += earned
         return found
+
+    def with_times(self, activity: list[Activity]) -> Iterator[Activity]:
+        """Give each line the time and the row of its activity: the earliest, first."""
+        for one in activity:
+            if one.source not in self.line_sources:
+                yield one
+                continue
+            lines = [other for other in activity if name(other) == name(one)]
+            yield replace(
+                one,
+                occurred_at=min(line.occurred_at for line in lines),
+                row_number=min(line.row_number for line in lines),
+            )
 
     def is_in_time(self, one: Activity) -> bool:
         """Return whether the activity has happened, on a day that counts."""
@@ -120,6 +136,7 @@ class Oracle:
 
     def met(self, rule: Any, ordered: list[Activity]) -> list[Earned]:
         """Return when one customer's activity meets one rule."""
+        ordered = list(self.as_activities(rule, ordered))
         if rule.kind == "elapsed":
             return list(self.elapsed(rule, ordered))
         if rule.per is not None:
@@ -129,6 +146,22 @@ class Oracle:
         if rule.within is not None or rule.kind == "streak":
             return list(self.met_in_a_row(rule, ordered))
         return list(self.met_at_multiples(rule, ordered))
+
+    def as_activities(self, rule: Any, ordered: list[Activity]) -> Iterator[Activity]:
+        """Make one activity of its lines: amounts added up, values side by side."""
+        ordered = [replace(o, values=frozenset([value_of(rule, o)])) for o in ordered]
+        while ordered:
+            first = ordered[0]
+            lines = [first]
+            if first.source in self.line_sources:
+                lines = [one for one in ordered if name(one) == name(first)]
+            ordered = [one for one in ordered if one not in lines]
+            amounts = [one.amount for one in lines if one.amount is not None]
+            yield replace(
+                first,
+                amount=sum(amounts) if amounts else None,
+                values=frozenset().union(*(one.values for one in lines)),
+            )
 
     def met_in_periods(self, rule: Any, ordered: list[Activity]) -> list[Earned]:
         """Count anew in each calendar period."""
@@ -247,7 +280,7 @@ class Tally:
         if self.rule.within is not None:
             return self.measured(self.inside_window(one))
         if self.rule.kind == "distinct_count":
-            self.values.add(value_of(self.rule, one))
+            self.values |= one.values
             return len(self.values)
         self.running += self.measured([one])
         return self.running
@@ -257,7 +290,7 @@ class Tally:
         if self.rule.kind == "activity_count":
             return len(some)
         if self.rule.kind == "distinct_count":
-            return len({value_of(self.rule, one) for one in some})
+            return len(frozenset().union(*(one.values for one in some)))
         return sum(one.amount for one in some if one.amount is not None)
 
     def inside_window(self, last: Activity) -> list[Activity]:
@@ -293,6 +326,11 @@ class Tally:
 
 HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 MONTHS = {"mo": 1, "y": 12}
+
+
+def name(one: Activity) -> tuple[Any, ...]:
+    """Return what the lines of one activity have in common."""
+    return one.customer_id, one.source, one.activity_id
 
 
 def in_order(one: Activity) -> tuple[Any, ...]:

@@ -302,7 +302,6 @@ def test_key_given_twice_is_refused():
         ("timezone", 'name = "a"\ntimezone = "EST5"', "wrong_value"),
         ("foo", 'name = "a"\ntimezone = "UTC"\nfoo = 1', "unknown_key"),
         ("customers", 'name = "a"\ntimezone = "UTC"\ncustomers = {}', "not_built"),
-        ("returns", 'name = "a"\ntimezone = "UTC"\nreturns = {}', "not_built"),
     ],
 )
 def test_head(column, head, code):
@@ -382,8 +381,9 @@ def test_head(column, head, code):
         ("activity.occurred_at_format", activity('occurred_at_format = "%Q"'), None),
         ("activity.occurred_at_format", activity('occurred_at_format = "%H:%M"'), None),
         ("activity.ambiguous", activity('ambiguous = "first"'), "wrong_value"),
-        ("activity.grain", activity('grain = "line_item"'), "not_built"),
-        ("activity.fresh_within", activity('fresh_within = "36h"'), "not_built"),
+        ("activity.grain", activity('grain = "line_item"'), "missing_key"),
+        ("activity.grain", activity('grain = "basket"'), "wrong_value"),
+        ("activity.fresh_within", activity('fresh_within = "soon"'), "wrong_value"),
         ("activity.format.delimiter", activity('format = { delimiter = ";;" }'), None),
         ("activity.format.delimiter", activity('format = { delimiter = "€" }'), None),
         ("activity.format.quote", activity("format = { quote = ',' }"), None),
@@ -646,6 +646,107 @@ def test_other_tables(column, rest):
     head = HEAD + (rest if rest.startswith("guards =") else "")
     rest = "" if rest.startswith("guards =") else rest
     assert column in faults_of(definition_text(head=head, rest=rest))
+
+
+RETURNED = 'columns = { customer_id = "c", occurred_at = "t", activity_id = "b", '
+
+
+def returning(keys, *, columns='of = "o"', more="", joined=RETURNED):
+    """Return a definition whose sources have such columns, and these `[returns]`."""
+    table = f'[activity]\nfiles = ["a.csv"]\n{joined}{columns} }}\n{more}\n'
+    return definition_text(
+        activity=table,
+        badges=badge_text(COUNT),
+        rest=f"[returns]\n{keys}\n",
+    )
+
+
+def test_returns_are_parsed():
+    """Returns should be negative, cancel in full and reduce in part, unless said."""
+    keys = 'where = "of <> \'\'"\nparent = "of"'
+    parsed = parse_definition(returning(keys), path="x.toml").returns
+    assert (parsed.where, parsed.parent) == ("of <> ''", "of")
+    assert (parsed.amounts, parsed.full, parsed.partial) == (
+        *("negative", "cancel", "reduce"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("column", "keys", "code", "given"),
+    [
+        ("returns.where", 'parent = "of"', "missing_key", {}),
+        ("returns.parent", "where = \"of <> ''\"", "missing_key", {}),
+        (
+            "returns.parents",
+            'where = "of <> \'\'"\nparent = "of"\nparents = "of"',
+            "unknown_key",
+            {},
+        ),
+        ("returns.where", 'where = "oof > 1"\nparent = "of"', "unknown_column", {}),
+        ("returns.where", 'where = "of"\nparent = "of"', "wrong_type", {}),
+        ("returns.parent", 'where = "of <> \'\'"\nparent = "oof"', None, {}),
+        (
+            "returns.parent",
+            'where = "of <> \'\'"\nparent = "activity_id"',
+            "wrong_value",
+            {},
+        ),
+        (
+            "returns.parent",
+            'where = "of > 1"\nparent = "of"',
+            "wrong_value",
+            {"more": 'types = { of = "decimal" }'},
+        ),
+        (
+            "returns.parent",
+            'where = "of <> \'\'"\nparent = "of"',
+            "wrong_value",
+            {"columns": 'of = ["s", "o"]'},
+        ),
+        (
+            "returns.parent",
+            'where = "of <> \'\'"\nparent = "of"',
+            "unknown_column",
+            {"joined": 'columns = { customer_id = "c", occurred_at = "t", '},
+        ),
+        (
+            "returns.amounts",
+            'where = "of <> \'\'"\nparent = "of"\namounts = "minus"',
+            "wrong_value",
+            {},
+        ),
+        (
+            "returns.full",
+            'where = "of <> \'\'"\nparent = "of"\nfull = "reduce"',
+            "wrong_value",
+            {},
+        ),
+        (
+            "returns.partial",
+            'where = "of <> \'\'"\nparent = "of"\npartial = "cancel"',
+            "wrong_value",
+            {},
+        ),
+        (
+            "returns.partial",
+            'where = "of <> \'\'"\nparent = "of"',
+            "not_built",
+            {"more": 'grain = "line_item"'},
+        ),
+    ],
+)
+def test_returns(column, keys, code, given):
+    """Each fault of returns should be named, and nothing else found."""
+    found = faults_of(returning(keys, **given))
+    assert list(found) == [column]
+    assert code in {None, found[column].code}
+
+
+def test_returns_of_lines_may_keep_what_came_back_in_part():
+    """Lines go with returns where a partial return changes nothing."""
+    keys = 'where = "of <> \'\'"\nparent = "of"\npartial = "keep"'
+    text = returning(keys, more='grain = "line_item"')
+    assert parse_definition(text, path="x.toml").returns.partial == "keep"
 
 
 def test_read_definition(tmp_path: Path):

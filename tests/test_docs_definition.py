@@ -15,6 +15,7 @@ from transforms.definition.definition import (
     Guards,
     Held,
     Quality,
+    Returns,
     Rule,
     Source,
     Strict,
@@ -24,7 +25,10 @@ from transforms.definition.definition import (
 TEXT = (Path(__file__).parent.parent / "docs" / "definition.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 # Not keys of the file: where it lies, what it says, and tables of other names.
-INNER = {"path", "text", "sources", "badges", "quality", "guards", "held"}
+INNER = {
+    *("path", "text", "sources", "badges"),
+    *("quality", "guards", "returns", "held"),
+}
 # The heading under which a table's keys stand, up to the next of these.
 SECTIONS: dict[type[Strict], tuple[str, str]] = {
     Definition: ("## Head", "## `[activity]`"),
@@ -33,7 +37,8 @@ SECTIONS: dict[type[Strict], tuple[str, str]] = {
     Badge: ("## `[badges.NAME]`", "### Rules"),
     Rule: ("### Rules", "### Where"),
     Quality: ("## `[quality]`", "## `[guards]`"),
-    Guards: ("## `[guards]`", "## `[held]`"),
+    Guards: ("## `[guards]`", "## `[returns]`"),
+    Returns: ("## `[returns]`", "## `[held]`"),
     Held: ("## `[held]`", "## Not built"),
 }
 

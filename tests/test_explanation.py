@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -11,7 +12,15 @@ from factories_rules import LATER, NEW_YORK, a_badge, a_badge_of, activity_frame
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Activity
-from test_rules_properties import KINDS, WAYS, ZONES, histories, quickly, rules
+from test_rules_properties import (
+    KINDS,
+    WAYS,
+    ZONES,
+    as_lines,
+    histories,
+    quickly,
+    rules,
+)
 
 from transforms.definition.definition import Badge
 from transforms.errors import DefinitionRefused
@@ -42,12 +51,13 @@ def explanation(
     as_of: datetime = LATER,
     superseded: dict[str, str] | None = None,
     columns: dict[str, Any] | None = None,
+    line_sources: frozenset[str] = frozenset(),
 ) -> Explanation:
     """Explain a badge by a customer's activity."""
     newer = pl.col("activity_id").replace_strict(
         superseded or {"": ""}, default=None, return_dtype=pl.String
     )
-    frame = activity_frame(activity, columns).collect()
+    frame = activity_frame(activity, columns, line_sources).collect()
     setting = Setting(timezone=timezone, as_of=as_of, amount_decimals=2)
     return explained(frame.with_columns(superseded_by=newer), badge, setting)
 
@@ -114,6 +124,41 @@ def test_another_source_and_a_missing_value_do_not_count():
         "b3": "value: it has no store",
     }
     assert found.parts[0].distance == "1 of 2 different store, last on 2017-05-01"
+
+
+def test_different_days_are_explained():
+    """A built-in column has its values in an explanation as in a rule."""
+    badge = a_badge_of(
+        'rule = { kind = "distinct_count", of = "occurred_date", at_least = 2 }'
+    )
+    again = replace(visit(1), activity_id="b9", amount=300)
+    (part,) = explanation(badge, [visit(1), again, visit(2)]).parts
+
+    assert [one.running for one in part.verdicts] == [1, 1, 2]
+
+
+def test_lines_are_explained_with_their_activity():
+    """Each line has a reason or what stood after its bill, which was at its first."""
+    badge = a_badge_of(
+        'rule = { kind = "total_amount", at_least = 5 }\nwhere = "amount < 9"'
+    )
+    bill = replace(visit(3), activity_id="b2", occurred_at=visit(2).occurred_at)
+    lines = [visit(1), visit(2, amount=250), replace(bill, row_number=9, amount=200)]
+    lines.append(replace(visit(4), activity_id="b2", amount=900, row_number=8))
+    lines.append(replace(visit(5), activity_id="b2", amount=50, row_number=7))
+    found = explanation(badge, lines, line_sources=frozenset({"activity"}))
+    (part,) = found.parts
+
+    assert [
+        (one.activity["row_number"], one.running, one.meets) for one in part.verdicts
+    ] == [
+        (1, 1.0, ()),
+        (2, 6.0, (1,)),
+        (7, 6.0, (1,)),
+        (8, None, ()),
+        (9, 6.0, (1,)),
+    ]
+    assert part.distance == "met 2017-05-02 08:00:00: 6 of 5 in amounts"
 
 
 def test_each_part_of_a_combined_rule_is_explained():
@@ -193,20 +238,26 @@ def test_the_running_measure_is_the_one_of_the_rules(kind, way):
         rule=rules(kind, way),
         zone=st.sampled_from(ZONES),
         repeat=st.booleans(),
+        lines=st.sampled_from((frozenset(), frozenset({"bills", "visits"}))),
     )
-    def holds(activity, rule, zone, repeat):
+    def holds(activity, rule, zone, repeat, lines):
         mine = [one for one in activity if one.customer_id == 7]
         mine = list({(one.activity_id, one.source): one for one in mine}.values())
+        if lines:
+            mine = [replace(one, file_order=0) for one in as_lines(mine)]
         badge = a_badge(rule, repeat=repeat)
         columns = {"store": pl.String, "points": pl.Int64}
-        found = explanation(badge, mine, timezone=zone, columns=columns)
+        found = explanation(
+            badge, mine, timezone=zone, columns=columns, line_sources=lines
+        )
         (part,) = found.parts
         running = {
             (one.activity["activity_id"], one.activity["source"]): one.running
             for one in part.verdicts
+            if one.reason is None
         }
         expected = qualifications(
-            activity_frame(mine, columns),
+            activity_frame(mine, columns, lines),
             badge,
             timezone=zone,
             as_of=LATER,

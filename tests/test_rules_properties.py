@@ -95,6 +95,20 @@ def histories(draw: st.DrawFn) -> list[Activity]:
     ]
 
 
+def as_lines(activity: list[Activity]) -> list[Activity]:
+    """Make each two rows lines of one activity, at their own times and with values."""
+    bills = [activity[at - at % 2] for at in range(len(activity))]
+    return [
+        replace(
+            one,
+            customer_id=bill.customer_id,
+            source=bill.source,
+            activity_id=f"{bill.activity_id}{bill.row_number}",
+        )
+        for one, bill in zip(activity, bills, strict=True)
+    ]
+
+
 def durations() -> st.SearchStrategy[Any]:
     """Draw a duration that is about as long as the histories' gaps."""
     texts = ("1h", "24h", "36h", "1d", "2d", "7d", "1w", "3w", "1mo", "2mo", "1y")
@@ -131,7 +145,9 @@ class Situation:
     as_of: datetime
     keys: dict[str, Any]
 
-    def assert_as_the_oracle_says(self, rule: Rule, **keys: Any) -> None:
+    def assert_as_the_oracle_says(
+        self, rule: Rule, line_sources: frozenset[str] = frozenset(), **keys: Any
+    ) -> None:
         """Compare what both make of a badge."""
         columns = {"store": pl.String, "points": pl.Int64}
         oracle = Oracle(
@@ -139,8 +155,15 @@ class Situation:
             timezone=self.zone,
             as_of=self.as_of,
             conditions=CONDITIONS,
+            line_sources=line_sources,
         )
-        assert_same(self.activity, oracle, activity_frame(self.activity, columns))
+        # All lines of an activity come from one file.
+        activity = [
+            replace(one, file_order=0) if one.source in line_sources else one
+            for one in self.activity
+        ]
+        frame = activity_frame(activity, columns, line_sources)
+        assert_same(activity, oracle, frame)
 
 
 @st.composite
@@ -176,6 +199,33 @@ def test_rule_is_met_as_the_oracle_says(kind: str, way: str, *, repeat: bool) ->
     holds()
 
 
+@pytest.mark.parametrize("repeat", [False, True], ids=["once", "repeat"])
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_lines_are_activities_as_the_oracle_says(
+    kind: str, way: str, *, repeat: bool
+) -> None:
+    """Rows with one id count as one activity, whatever the rule and the way."""
+
+    @quickly
+    @given(
+        situations(),
+        rules(kind, way),
+        st.sampled_from((None, None, 1, 2)),
+        st.sampled_from((frozenset({"bills"}), frozenset({"bills", "visits"}))),
+    )
+    def holds(
+        situation: Situation, rule: Rule, most: int | None, lines: frozenset[str]
+    ) -> None:
+        most = most if repeat else None
+        situation = replace(situation, activity=as_lines(situation.activity))
+        situation.assert_as_the_oracle_says(
+            rule, lines, repeat=repeat, max_occurrences=most
+        )
+
+    holds()
+
+
 @quickly
 @given(situations(), durations(), st.sampled_from((None, 30)))
 def test_time_elapses_as_the_oracle_says(
@@ -204,13 +254,18 @@ def any_rules() -> st.SearchStrategy[Rule]:
     st.sampled_from(("all_of", "any_of")),
     st.lists(any_rules(), min_size=1, max_size=3),
     st.sampled_from((None, *CONDITIONS)),
+    st.sampled_from((frozenset(), frozenset({"bills"}))),
 )
 def test_parts_decide_as_the_oracle_says(
-    situation: Situation, kind: Any, parts: list[Rule], where: str | None
+    situation: Situation,
+    kind: Any,
+    parts: list[Rule],
+    where: str | None,
+    lines: frozenset[str],
 ) -> None:
     """The last or first part decides, ties included, with what holds for all parts."""
     rule = Rule(kind=kind, rules=tuple(parts), where=where)
-    situation.assert_as_the_oracle_says(rule)
+    situation.assert_as_the_oracle_says(rule, lines)
 
 
 @quickly

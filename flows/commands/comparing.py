@@ -18,14 +18,14 @@ from typing import Any
 
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, load_activity, read_definition
+from flows.files.activity_files import AcceptedFile, read_definition
+from flows.files.counting import counting_activity
 from flows.files.held_earns import held_earns
 from flows.pipeline import Work, accept, not_ours
 from flows.planning import qualified
 from flows.plans.folder import inert
 from flows.platform.capillary import utc_now
 from flows.records.audit import NOTHING_KNOWN, asked, earned_ids
-from transforms.activity.accepted import current
 from transforms.awards.awards import classified_awards
 from transforms.definition.definition import Definition
 from transforms.errors import Refused
@@ -104,9 +104,8 @@ async def compared(work: Work, other: Path, output: Path | None) -> Compared:
 async def _side(work: Work, as_of: datetime) -> Side:
     definition = read_definition(work.job.definition)
     files = await accept(work, definition)
-    loaded = load_activity(files, definition)
-    counting = current(loaded)
-    rows = sum(counting.rows_current.values())
+    counting = counting_activity(files, definition, as_of=as_of)
+    rows = counting.rows
     held = not_ours(held_earns(definition), earned_ids(work.home.audit))
     awards = []
     for badge in definition.badges:

@@ -22,6 +22,7 @@ from flows.files.activity_files import (
     load_activity,
     read_definition,
 )
+from flows.files.counting import counting_activity
 from flows.files.held_earns import held_earns
 from flows.pipeline import Work, accept, not_ours
 from flows.platform.capillary import Platform, utc_now
@@ -38,6 +39,7 @@ from transforms.errors import PlanRefused, PlatformRefused
 from transforms.platform.badges import BadgeFacts, badge_facts
 from transforms.platform.evidence import Reading
 from transforms.reports.explanation import Explanation, Setting, explained
+from transforms.reports.return_words import with_fates
 
 _IN_AUDIT = (
     "explain_awards",
@@ -89,12 +91,15 @@ async def explain(
     definition = read_definition(work.job.definition)
     badge = _badge(definition, badge_name)
     files = await accept(work, definition)
-    activity = _activity(files, definition, customer_id)
     setting = Setting(
         timezone=definition.timezone,
         as_of=work.job.as_of or utc_now(),
         amount_decimals=amount_decimals(definition),
     )
+    activity = _activity(files, definition, customer_id)
+    if definition.returns is not None:
+        counting = counting_activity(files, definition, as_of=setting.as_of)
+        activity = with_fates(activity, counting.fates)
     explanation = explained(activity, badge, setting)
     ledger = _ledger(work, badge, customer_id)
     answer = Answer(
@@ -296,6 +301,7 @@ def as_json(answer: Answer) -> dict[str, Any]:
                         "row_number": one.activity["row_number"],
                         "counts": one.reason is None,
                         "reason": one.reason,
+                        "note": one.note,
                         "running": one.running,
                         "meets": list(one.meets),
                     }

@@ -89,7 +89,8 @@ def write_accepted(
     reasons: Counter[str] = Counter()
     hashes: list[pl.Series] = []
     failures: list[Exception] = []
-    is_named = "activity_id" in source.columns
+    # Lines of one activity have its id in common.
+    is_named = "activity_id" in source.columns and source.grain == "activity"
     rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
 
     def decide(chunk: pl.DataFrame) -> SortedRows:

@@ -27,6 +27,7 @@ import polars as pl
 
 from flows.files.file_bytes import content_digest
 from transforms.activity.accepted import (
+    IS_LINE,
     REJECTED_SCHEMA,
     amount_decimals,
 )
@@ -328,16 +329,21 @@ def load_activity(
     """Return the accepted rows of all files, with `source` and `file_order` (Int32).
 
     Columns that a source does not have are null in its rows, and amounts have
-    `amount_decimals(definition)` decimals everywhere. Raises FilesRefused when two
+    `amount_decimals(definition)` decimals everywhere. Where a source has lines, IS_LINE
+    says which rows are. Raises FilesRefused when two
     files of a source without activity ids have the same content.
     """
     _refuse_twice(files, definition)
     decimals = amount_decimals(definition)
     sources = {source.name: source for source in definition.sources}
     frames = []
+    has_lines = any(source.grain == "line_item" for source in definition.sources)
     for file in files:
         source = sources[file.source]
         frame = pl.scan_parquet(file.accepted_path, glob=False)
+        if has_lines:
+            is_line = pl.lit(source.grain == "line_item")
+            frame = frame.with_columns(is_line.alias(IS_LINE))
         scale = 10 ** (decimals - source.amount_decimals)
         if "amount" in source.columns and scale != 1:
             frame = frame.with_columns(pl.col("amount") * scale)

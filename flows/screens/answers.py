@@ -133,7 +133,9 @@ def _counted_row(one: ActivityVerdict, answer: Answer, zone: ZoneInfo) -> list[A
         _local(activity["occurred_at"], zone),
         activity["activity_id"],
         _place(one, answer),
-        _money(activity.get("amount"), answer),
+        " ".join(
+            filter(None, [_money(activity.get("amount"), answer), _bracketed(one.note)])
+        ),
         _number(one.running),
         ", ".join(map(str, one.meets)),
     ]

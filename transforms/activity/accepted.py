@@ -30,6 +30,9 @@ BUILT_INS: dict[str, pl.DataType] = {
     "hour": pl.Int8(),
 }
 RESERVED = frozenset({*BUILT_INS, "file_order", "row_number"})
+# Marks beside loaded activity, Boolean, there only where some row may have one: a line
+# of an activity (`grain = "line_item"`), and a return that found no activity.
+IS_LINE, IS_RETURN = "@is_line", "@is_return"
 REJECTED_SCHEMA = pl.Schema(
     {
         "row_number": pl.Int64,

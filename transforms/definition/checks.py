@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from transforms.activity.accepted import BUILT_INS, activity_columns
 from transforms.conditions.condition import condition
 from transforms.definition.places import Key, Places
+from transforms.definition.return_checks import check_returns
 from transforms.definition.source_checks import (
     Faulty,
     check_files,
@@ -72,6 +73,11 @@ def checked_faults(definition: Definition, places: Places) -> list[Fault]:
     for badge in definition.badges:
         _check_badge(badge, definition, ("badges", badge.name), faulty)
     _check_badges_together(definition.badges, faulty)
+    if definition.returns:
+        _check_where(
+            definition.returns.where, definition.sources, ("returns", "where"), faulty
+        )
+        check_returns(definition.returns, definition.sources, faulty)
     if definition.held:
         _check_held(definition.held, faulty)
     return faults

@@ -188,6 +188,16 @@ class Guards(Strict):
     take_over: bool = False
 
 
+class Returns(Strict):
+    """Which rows are returns, and what they do to the activity that they name."""
+
+    where: str
+    parent: str
+    amounts: Literal["negative", "positive"] = "negative"
+    full: Literal["cancel", "keep"] = "cancel"
+    partial: Literal["reduce", "keep"] = "reduce"
+
+
 class Held(Strict):
     """The brand's own list of badges already earned."""
 
@@ -207,6 +217,7 @@ class Definition(Strict):
     badges: tuple[Badge, ...]
     quality: Quality = Quality()
     guards: Guards = Guards()
+    returns: Returns | None = None
     held: Held | None = None
     path: str = ""
     text: str = ""
@@ -219,10 +230,10 @@ class Definition(Strict):
 
 _NOT_BUILT_TABLES = {
     "customers": "mapping the files' own identifiers to customer ids",
-    "returns": "matching returns to what they return",
 }
 _HEAD_KEYS = ("name", "description", "owner", "ticket", "timezone")
-_TABLES = ("activity", "badges", "defaults", "quality", "guards", "held")
+_TABLES = ("activity", "badges", "defaults", "quality", "guards", "returns", "held")
+_PLAIN_TABLES = ("quality", "guards", "returns", "held")
 _MODELS: dict[str, type[Strict]] = {
     "sources": Source,
     "format": CsvFormat,
@@ -231,6 +242,7 @@ _MODELS: dict[str, type[Strict]] = {
     "rules": Rule,
     "quality": Quality,
     "guards": Guards,
+    "returns": Returns,
     "held": Held,
 }
 _FIELDS = {
@@ -299,7 +311,7 @@ def _arranged(
         if key not in known and key not in _NOT_BUILT_TABLES
     ]
     raw = {key: data[key] for key in _HEAD_KEYS if key in data}
-    raw |= {key: data[key] for key in ("quality", "guards", "held") if key in data}
+    raw |= {key: data[key] for key in _PLAIN_TABLES if key in data}
     raw["sources"] = _sources(data, places, faults)
     raw["badges"] = _badges(data, places, faults)
     return raw, faults

@@ -72,12 +72,9 @@ def _check_source(source: Source, at: Key, faulty: Faulty) -> None:
             "epoch_milliseconds or a strptime format such as %d.%m.%Y %H:%M"
         )
         faulty("wrong_value", message, (*at, "occurred_at_format"))
-    if source.grain == "line_item":
-        message = "this version has no grain 'line_item' yet: give one row per activity"
-        faulty("not_built", message, (*at, "grain"))
-    if source.fresh_within is not None:
-        message = "this version does not check freshness yet: remove this key"
-        faulty("not_built", message, (*at, "fresh_within"))
+    if source.grain == "line_item" and "activity_id" not in source.columns:
+        message = "lines are one activity by their activity_id: map it in columns"
+        faulty("missing_key", message, (*at, "grain"))
 
 
 def check_files(files: tuple[str, ...], at: Key, faulty: Faulty) -> None:

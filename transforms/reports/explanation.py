@@ -15,8 +15,11 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from transforms.activity.accepted import IS_LINE
 from transforms.conditions.condition import columns_in, condition
 from transforms.local_time import BUILT_IN_TYPES, built_in_columns, start_of_day
+from transforms.reports.return_words import not_returned, return_note, return_reason
+from transforms.rules.lines import with_activity_times
 from transforms.rules.parts import COMBINED, Part, rule_parts
 from transforms.rules.qualifications import qualifications
 from transforms.rules.qualifying import DETAILS
@@ -46,11 +49,13 @@ class ActivityVerdict:
 
     `reason` says why it did not count; `running` is what stood after it, in the units
     that people read, and None where it did not count. `meets` are the occurrences that
-    it met.
+    it met; `note` says what returns left of its amount. Of an activity of several
+    lines each line has a verdict, and what stood after the activity.
     """
 
     activity: Mapping[str, Any]
     reason: str | None = None
+    note: str | None = None
     running: float | None = None
     meets: tuple[int, ...] = ()
 
@@ -84,10 +89,11 @@ def explained(activity: pl.DataFrame, badge: Badge, setting: Setting) -> Explana
     """Explain a badge by all accepted activity of one customer.
 
     `activity`: as for `rules.qualifications`, with what older files have too, and
-    superseded_by String: the newer file that has the activity again, else null.
-    Raises DefinitionRefused as `qualifications` does.
+    superseded_by String: the newer file that has the activity again, else null; with
+    returns, as `return_words.with_fates` gives it. Raises DefinitionRefused as
+    `qualifications` does.
     """
-    activity = activity.sort(_ORDER)
+    activity = _with_activity_times(activity).sort(_ORDER)
     is_combined = badge.rule.kind in COMBINED
     parts = tuple(
         _explained(
@@ -100,10 +106,18 @@ def explained(activity: pl.DataFrame, badge: Badge, setting: Setting) -> Explana
     )
 
 
+def _with_activity_times(activity: pl.DataFrame) -> pl.DataFrame:
+    """Give lines that count the time of their activity; each keeps its own row."""
+    is_current = pl.col("superseded_by").is_null() & not_returned(activity)
+    current = activity.filter(is_current)
+    times = with_activity_times(current)["occurred_at"]
+    return pl.concat([current.with_columns(times), activity.filter(~is_current)])
+
+
 def _met(activity: pl.DataFrame, badge: Badge, setting: Setting) -> pl.DataFrame:
-    current = activity.filter(pl.col("superseded_by").is_null()).lazy()
+    is_current = pl.col("superseded_by").is_null() & not_returned(activity)
     return qualifications(
-        current,
+        activity.filter(is_current).lazy(),
         badge,
         timezone=setting.timezone,
         as_of=setting.as_of,
@@ -141,6 +155,7 @@ def _explained(
         verdicts.append(
             ActivityVerdict(
                 activity=row,
+                note=return_note(row, setting.amount_decimals),
                 running=None if part.rule.kind == "elapsed" else measure / unit,
                 meets=occurrences,
             )
@@ -212,6 +227,9 @@ class _Looker:
         if row["superseded_by"] is not None:
             yield f"superseded: {row['superseded_by']} has this activity again"
         yield from self._out_of_time(row["occurred_at"])
+        decimals = self._setting.amount_decimals
+        if returned := return_reason(row, self._part.rule.kind, decimals):
+            yield returned
         for source in self._part.sources:
             if row["source"] != source:
                 yield f"source: the rule counts {source}, this is of {row['source']}"
@@ -251,7 +269,7 @@ class _Looker:
 
 
 def _meets(counted: pl.DataFrame, met: pl.DataFrame) -> list[tuple[int, ...]]:
-    """Return, per counted row, the occurrences that it met."""
+    """Return, per counted row, the occurrences that its activity met."""
     keys = counted.select("activity_id", "source").rows()
     found: dict[tuple[str, str], list[int]] = {}
     rows = met.select("evidence_activity_id", "source", "occurrence").iter_rows()
@@ -269,12 +287,32 @@ def _measures(
 ) -> list[int]:
     value = "amount" if rule.kind == "total_amount" else rule.of
     nothing = pl.lit(None, dtype=pl.Int64)
-    rows = counted.select(
+    rows = counted.with_columns(**built_in_columns(setting.timezone)).select(
         "occurred_at", value=nothing if value is None else pl.col(value)
     )
+    rows = rows.with_columns(number=_activity_numbers(counted))
+    meets_of = dict(zip(rows["number"], meets, strict=True))
+    if rule.kind != "distinct_count":
+        whole = pl.col("occurred_at").first(), pl.col("value").sum()
+        rows = rows.group_by("number", maintain_order=True).agg(*whole)
+    last = {number: at for at, number in enumerate(rows["number"])}
     starts_again = badge.repeat and (rule.within is not None or rule.period is not None)
-    restarts = {at for at, met in enumerate(meets) if met} if starts_again else set()
-    return running_measures(rows, rule, timezone=setting.timezone, restarts=restarts)
+    restarts = {at for number, at in last.items() if meets_of[number] and starts_again}
+    measures = running_measures(
+        rows.drop("number"), rule, timezone=setting.timezone, restarts=restarts
+    )
+    return [measures[last[number]] for number in _activity_numbers(counted)]
+
+
+def _activity_numbers(counted: pl.DataFrame) -> pl.Series:
+    """Return a number for each activity: lines of one have it in common."""
+    if IS_LINE not in counted.columns:
+        return pl.int_range(counted.height, eager=True)
+    is_same = pl.all_horizontal(
+        IS_LINE,
+        *(pl.col(key) == pl.col(key).shift() for key in ("source", "activity_id")),
+    )
+    return counted.select((~is_same.fill_null(value=False)).cum_sum()).to_series()
 
 
 # -- how far it is -------------------------------------------------------------------

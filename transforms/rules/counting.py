@@ -41,8 +41,15 @@ def distinct_counted(
 ) -> pl.DataFrame:
     """Return the row that brings the Nth different `value`, and every kNth."""
     rows = rows.with_columns(code=value_code())
-    is_new = value_in_group().is_first_distinct()
-    return counted(rows.filter(is_new), at_least, most=most)
+    rows = rows.filter(value_in_group().is_first_distinct())
+    if "activity_number" not in rows.columns:
+        return counted(rows, at_least, most=most)
+    # An activity of several lines brings all of its new values at once.
+    n = min(at_least, rows.height + 1)
+    rows = rows.with_columns(count=nth())
+    rows = rows.with_columns(measure=pl.col("count").max().over("activity_number"))
+    rows = rows.filter(pl.col("count") % n == 0)
+    return hits(rows.with_columns(ordinal=pl.col("count").floordiv(n)), most)
 
 
 def value_in_group() -> pl.Expr:

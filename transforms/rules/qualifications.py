@@ -8,6 +8,8 @@ and bounds of a run (`awards`).
 Decided here, where the definition leaves it open:
 
 * `where` and `source` of an `all_of` or `any_of` hold for each of its parts too.
+* An activity of several lines is met as a whole: its measure is what stands after all
+  of its lines that count, and all of them serve one occurrence.
 * An amount that is null adds nothing to a sum, and the activity still counts as one.
   A null is no value for `distinct_count`, and such an activity is not looked at.
 * A part that meets its rule in the same instant as another comes earlier or later by
@@ -32,6 +34,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from transforms.activity.accepted import IS_RETURN
 from transforms.conditions.condition import columns_in, condition
 from transforms.errors import DefinitionRefused
 from transforms.local_time import (
@@ -42,6 +45,7 @@ from transforms.local_time import (
 )
 from transforms.rules.counting import counted, distinct_counted, summed
 from transforms.rules.elapsed import elapsed
+from transforms.rules.lines import with_activity_times
 from transforms.rules.parts import COMBINED, Part, refuse_meaningless, rule_parts
 from transforms.rules.qualifying import DETAILS, Qualifying, qualifying
 from transforms.rules.spans import Window
@@ -101,13 +105,15 @@ def qualifications(
 
     Returned: QUALIFICATIONS, sorted by customer_id and occurrence. `measure` and
     `threshold` are counts, different values, periods, or money in currency units;
-    `evidence_activity_id` and `source` name the activity that met the rule. Activity
+    `evidence_activity_id` and `source` name the activity that met the rule. Rows with
+    IS_LINE are lines of activities, rows with IS_RETURN only lower sums. Activity
     later than `as_of` doesn't count; `hold` and earn bounds are not applied.
 
     Raises DefinitionRefused for a rule, a condition or a column without meaning.
     """
     refuse_meaningless(badge)
     setting = _Setting(badge, timezone, as_of, amount_decimals)
+    activity = with_activity_times(activity)
     met = [_met(activity, part, setting) for part in rule_parts(badge)]
     frame = _deciding(met, badge.rule) if badge.rule.kind in COMBINED else met[0]
     frame = frame.sort("customer_id", "occurrence")
@@ -190,6 +196,8 @@ def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualif
     used = {name for one in conditions for name in one.meta.root_names()} | {value}
     if part.rule.kind == "distinct_count":
         conditions.append(pl.col(str(value)).is_not_null())
+    if part.rule.kind != "total_amount" and IS_RETURN in known:
+        conditions.append(~pl.col(IS_RETURN))
     return qualifying(
         activity.with_columns(
             expression.alias(name)
@@ -200,6 +208,7 @@ def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualif
         value=value,
         per=part.rule.per,
         timezone=setting.timezone,
+        by_line=part.rule.kind == "distinct_count",
     )
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import selectors as cs
 
+from transforms.activity.accepted import IS_LINE
 from transforms.local_time import calendar_period
+from transforms.rules.lines import activity_numbers, as_activities
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,8 @@ class Qualifying:
     `rows`: customer_id Int64, occurred_at Datetime(us, UTC), value (if one was asked
     for), arrival (row of `details`), period Int64 (with `per`), at Int64 (0, 1, 2, … in
     order), group Int64 (the rows of one customer, or of one customer and period, are
-    one group and stand together), begin Int64 (`at` of the group's first row).
+    one group and stand together), begin Int64 (`at` of the group's first row), and
+    activity_number Int64 where several rows may be lines of one activity.
     `details`: DETAILS, as they arrived.
     """
 
@@ -46,18 +49,27 @@ def qualifying(
     value: str | None,
     per: Per | None,
     timezone: str,
+    by_line: bool = False,
 ) -> Qualifying:
     """Return the activity for which every condition is true, in order.
 
     A condition that is null is not true. `value` is what a rule looks at besides time.
+    Lines of one activity have its time already (`lines`); they become one row, unless
+    the rule looks at them `by_line`.
     """
     narrow = {"customer_id": "customer_id", "occurred_at": "occurred_at"}
     if value is not None:
         narrow["value"] = value
     # TRUE AND null is null, which `filter` drops.
-    frame = activity.filter(*conditions).select(*DETAILS, **narrow).collect()
+    marks = [IS_LINE] if IS_LINE in activity.collect_schema() else []
+    frame = activity.filter(*conditions).select(*DETAILS, *marks, **narrow).collect()
+    if marks and not by_line:
+        frame = as_activities(frame, ("customer_id", "occurred_at", *DETAILS))
     details = frame.select(DETAILS)
-    rows = _in_order(frame.drop(DETAILS).with_row_index("arrival"), details)
+    rows = frame.drop(*DETAILS, IS_LINE, strict=False).with_row_index("arrival")
+    rows = _in_order(rows, details)
+    if marks and by_line:
+        rows = rows.with_columns(activity_number=activity_numbers(rows, details))
     keys = ["customer_id"]
     if per is not None:
         period = calendar_period(pl.col("occurred_at"), per, timezone)

@@ -1,0 +1,73 @@
+"""Makes activities of the lines that a source with `grain = "line_item"` has.
+
+Belongs here: which lines are one activity, its time, and its amount. Does not belong
+here: which lines count (`qualifying`), and that all of them come from the newest file
+(`activity.accepted`).
+
+The lines of one source with one activity id and one customer are one activity. Its time
+is the earliest of all its lines, whether a condition lets them pass or not; as its row
+it has the first. An activity whose lines pass in part counts with those that do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import polars as pl
+
+from transforms.activity.accepted import IS_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ACTIVITY = ("customer_id", "source", "activity_id")
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+
+def with_activity_times(activity: Frame) -> Frame:
+    """Give every line the time and the row of its activity: occurred_at, row_number.
+
+    Activity without IS_LINE has no lines, and stays as it is.
+    """
+    if IS_LINE not in activity.lazy().collect_schema():
+        return activity
+    return activity.with_columns(
+        pl.when(pl.col(IS_LINE))
+        .then(pl.col(name).min().over(_ACTIVITY))
+        .otherwise(pl.col(name))
+        .alias(name)
+        for name in ("occurred_at", "row_number")
+    )
+
+
+def as_activities(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """Return one row per activity, the `value` of its lines (if there is one) added up.
+
+    `rows`: IS_LINE, which is dropped; `keys`: what is equal in all lines of an activity
+    once they have its time. A sum of nothing but nulls is 0.
+    """
+    lines = rows.filter(pl.col(IS_LINE)).group_by(keys)
+    whole = lines.agg(pl.col("^value$").sum())
+    others = rows.filter(~pl.col(IS_LINE)).drop(IS_LINE)
+    return pl.concat([others, whole.select(others.columns)])
+
+
+def activity_numbers(rows: pl.DataFrame, details: pl.DataFrame) -> pl.Series:
+    """Return a number that is equal for the lines of one activity, Int64.
+
+    `rows` are in order, `arrival` is their place in `details` (file_order, row_number).
+    """
+    keys = details.select("file_order", "row_number").select(
+        pl.all().gather(rows["arrival"])
+    )
+    keys = keys.with_columns(customer_id=rows["customer_id"])
+    is_new = pl.any_horizontal(
+        pl.col(name).ne_missing(pl.col(name).shift()) for name in keys.columns
+    )
+    return keys.select(is_new.cast(pl.Int64).cum_sum()).to_series()
+
+
+def is_last_line() -> pl.Expr:
+    """Return where a row is the last of its `activity_number`."""
+    number = pl.col("activity_number")
+    return number.ne_missing(number.shift(-1))
