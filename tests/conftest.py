@@ -1,6 +1,12 @@
-"""Lets the plain run take a share of the fault suite; `-m faults` takes all of it."""
+"""What holds for all tests: which are left out, and what none leaves behind.
+
+The plain run takes a share of the fault suite; `-m faults` takes all of it.
+"""
 
 from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
 
 import pytest
 
@@ -21,3 +27,13 @@ def pytest_collection_modifyitems(
 def _is_long(item: pytest.Item) -> bool:
     marked = item.get_closest_marker("faults")
     return marked is not None and not marked.kwargs.get("share", False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_console_of_prefect() -> Iterator[None]:
+    """Take Prefect's handler away again: it writes to a stream that pytest closes."""
+    yield
+    root = logging.getLogger()
+    for handler in list(root.handlers):
+        if type(handler).__module__.startswith("prefect"):
+            root.removeHandler(handler)
