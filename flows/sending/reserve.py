@@ -217,7 +217,7 @@ def _tracked(ledger: Ledger, rows: pl.DataFrame, *, timeout: float) -> list[Trac
         return []
     wanted = rows.select("request_id")
     members = ledger.read_with("members_of_requests", wanted)
-    still = _by_request(ledger.read_with("awards_of_requests", wanted))
+    still = _open_awards(ledger.read_with("awards_of_requests", wanted))
     attempts = _by_request(ledger.read_with("attempts_of_requests", wanted))
     first = dict(ledger.read_with("first_attempts", wanted).iter_rows())
     made = []
@@ -227,15 +227,7 @@ def _tracked(ledger: Ledger, rows: pl.DataFrame, *, timeout: float) -> list[Trac
         request_id = request.request_id
         tracked = Tracked(
             request=request,
-            awards={
-                award["customer_id"]: OpenAward(
-                    award_id=award["award_id"],
-                    customer_id=award["customer_id"],
-                    occurrence=award["occurrence"],
-                    status=AwardStatus(award["status"]),
-                )
-                for award in still.get(request_id, [])
-            },
+            awards=still.pop(request_id, {}),
             succession=succession,
             first_attempt_at=first.get(request_id),
         )
@@ -243,6 +235,18 @@ def _tracked(ledger: Ledger, rows: pl.DataFrame, *, timeout: float) -> list[Trac
         if tracked.awards:
             made.append(tracked)
     return made
+
+
+def _open_awards(frame: pl.DataFrame) -> dict[str, dict[int, OpenAward]]:
+    """Return request → customer → award; there may be millions, so nothing is twice."""
+    found: dict[str, dict[int, OpenAward]] = {}
+    columns = "request_id", "award_id", "customer_id", "occurrence", "status"
+    for request_id, award_id, customer_id, occurrence, status in frame.select(
+        columns
+    ).iter_rows():
+        award = OpenAward(award_id, customer_id, occurrence, AwardStatus(status))
+        found.setdefault(request_id, {})[customer_id] = award
+    return found
 
 
 def _by_request(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:

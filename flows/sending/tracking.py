@@ -20,7 +20,7 @@ from transforms.statuses import AwardStatus, Proof, RequestStatus
 ACTOR = "retrobadge"
 
 
-@dataclass
+@dataclass(slots=True)
 class OpenAward:
     """An award that has not come to a known end."""
 
