@@ -10,7 +10,7 @@ or a task. Both give the same rows.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,7 +24,9 @@ from flows.files.activity_files import (
     read_definition,
     rejected_rows,
 )
+from flows.files.customer_files import CustomerFiles, read_customers
 from flows.files.held_earns import held_earns
+from flows.files.mapping import mapped_file
 from flows.home import Home
 from flows.pages.pages import start_plotting
 from flows.planning import (
@@ -49,6 +51,7 @@ from flows.sending.sending import (
 )
 from flows.settings import Settings
 from transforms.activity.accepted import quality_faults
+from transforms.customers.survivors import by_survivors, known_by_survivors
 from transforms.definition.definition import Definition
 from transforms.errors import Fault, FilesRefused, PlanRefused
 from transforms.platform.badges import BadgeFacts
@@ -99,8 +102,8 @@ async def import_badges(work: Work) -> Report:
         await steps("settle earlier runs", settle_earlier, run)
         facts = await steps("read badges", preflight, work, run.platform, definition)
         run.record_badges(facts)
-        files = await accept(work, definition)
-        plan = await steps("plan", plan_for, work, definition, files, facts, run)
+        accepted = await accept(work, definition)
+        plan = await steps("plan", plan_for, work, definition, accepted, facts, run)
         run.record_plan(plan)
         refuse_or_confirm(work, run, plan)
         canaries = await steps("choose canaries", choose_canaries, run, plan)
@@ -131,11 +134,11 @@ async def plan_badges(work: Work) -> tuple[Plan, Path]:
     pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
     platform = Platform(work.settings, pace)
     facts = await steps("read badges", preflight, work, platform, definition)
-    files = await accept(work, definition)
-    plan = await steps("plan", plan_for, work, definition, files, facts, None)
+    accepted = await accept(work, definition)
+    plan = await steps("plan", plan_for, work, definition, accepted, facts, None)
     made_at = utc_now()
     folder = new_folder(work.home, plan, made_at)
-    write_plan(plan, folder, rejected_rows(files), made_at=made_at)
+    write_plan(plan, folder, rejected_rows(accepted.files), made_at=made_at)
     return plan, folder
 
 
@@ -171,7 +174,20 @@ async def refuse_changed_badges(
         )
 
 
-async def accept(work: Work, definition: Definition) -> list[AcceptedFile]:
+@dataclass(frozen=True)
+class Accepted:
+    """What was read: activity files, and whose their rows are if that is mapped."""
+
+    files: list[AcceptedFile]
+    customers: CustomerFiles | None
+
+    @property
+    def survivors(self) -> pl.DataFrame | None:
+        """Return who stands for merged customers; None where nothing is mapped."""
+        return None if self.customers is None else self.customers.known.survivors
+
+
+async def accept(work: Work, definition: Definition) -> Accepted:
     """Accept every activity file; refuse when too much of them is bad.
 
     A file that the run before this one stood on must not vanish unnoticed.
@@ -181,37 +197,61 @@ async def accept(work: Work, definition: Definition) -> list[AcceptedFile]:
         for source, path, fingerprint in earlier_files(work.home.audit, definition.name)
     ]
     found = await work.steps("find files", find_files, definition, earlier)
+    customers = await work.steps("read customers", read_customers, definition)
     work.screen.stage("accepting activity files", len(found))
     files: list[AcceptedFile] = []
     for file in found:
-        files.append(
-            await work.steps(
-                "accept", accept_file, file, definition, work.home.accepted
-            )
+        accepted = await work.steps(
+            "accept", accept_file, file, definition, work.home.accepted
         )
+        if customers is not None:
+            accepted = await work.steps(
+                "map customers",
+                mapped_file,
+                accepted,
+                definition,
+                customers,
+                work.home.accepted,
+            )
+        files.append(accepted)
         work.screen.advance(len(files))
     if faults := quality_faults(files, definition.quality):
         raise FilesRefused(*faults)
-    return files
+    return Accepted(files, customers)
 
 
 def plan_for(
     work: Work,
     definition: Definition,
-    files: list[AcceptedFile],
+    accepted: Accepted,
     facts: Mapping[str, BadgeFacts],
     run: Run | None,
 ) -> Plan:
-    """Qualify and award, against the ledger of a run, or against the audit."""
+    """Qualify and award, against the ledger of a run, or against the audit.
+
+    What was awarded or held before customers were merged counts for their survivors.
+    """
     work.screen.stage("qualifying and awarding", len(definition.badges))
     done: list[str] = []
 
+    survivors = accepted.survivors
+
     def known(badge_meta_id: str, series: str) -> pl.DataFrame:
         if run is not None:
-            return run.known_awards(badge_meta_id, series)
-        return known_awards(work.home.audit, badge_meta_id, series)
+            found = run.known_awards(badge_meta_id, series)
+        else:
+            found = known_awards(work.home.audit, badge_meta_id, series)
+        return known_by_survivors(found, survivors)
 
     ours = run.earned_ids() if run is not None else earned_ids(work.home.audit)
+    asked = selection(work.job, definition, run.as_of if run else utc_now())
+    if asked.customer_ids is not None:
+        ids = pl.DataFrame(
+            {"customer_id": sorted(asked.customer_ids)},
+            schema={"customer_id": pl.Int64},
+        )
+        wanted = by_survivors(ids, survivors)["customer_id"]
+        asked = replace(asked, customer_ids=frozenset(wanted))
 
     def one_more(badge: str) -> None:
         work.screen.advance(len(done))
@@ -219,11 +259,12 @@ def plan_for(
 
     return made_plan(
         definition,
-        files,
+        accepted.files,
         facts,
-        selection(work.job, definition, run.as_of if run else utc_now()),
+        asked,
         known_awards=known,
-        held=not_ours(held_earns(definition), ours),
+        held=not_ours(held_earns(definition), ours, survivors),
+        customers=accepted.customers,
         target=work.settings.target,
         batch_size=work.settings.capillary_batch_size,
         requests_per_minute=work.settings.capillary_requests_per_minute,
@@ -231,13 +272,19 @@ def plan_for(
     )
 
 
-def not_ours(held: pl.DataFrame | None, ours: pl.Series) -> pl.DataFrame | None:
-    """Leave out listed earns that the ledger itself made: they cover nothing anew."""
+def not_ours(
+    held: pl.DataFrame | None, ours: pl.Series, survivors: pl.DataFrame | None
+) -> pl.DataFrame | None:
+    """Leave out listed earns that the ledger itself made: they cover nothing anew.
+
+    What merged customers earned is their survivors'.
+    """
     if held is None:
         return None
-    return held.filter(
+    others = held.filter(
         ~pl.col("earned_badge_id").is_in(ours.implode()).fill_null(value=False)
     )
+    return by_survivors(others, survivors)
 
 
 def selection(job: Job, definition: Definition, now: Any) -> Selection:

@@ -17,6 +17,7 @@ import polars as pl
 
 from flows.files.activity_files import AcceptedFile
 from flows.files.counting import counting_activity, stale_sources
+from flows.files.customer_files import CustomerFiles
 from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
 from transforms.awards.awards import PlanResult, classified_awards, drift
 from transforms.awards.batches import fewest_calls, minutes_at_limit
@@ -27,6 +28,7 @@ from transforms.awards.guards import (
     rule_digest,
     take_over_faults,
 )
+from transforms.customers.identified import with_identifiers
 from transforms.definition.definition import Badge, Definition
 from transforms.errors import Fault, FilesRefused
 from transforms.platform.badges import BadgeFacts
@@ -103,6 +105,7 @@ class Plan:
     wants_approval: bool = False
     warnings: list[str] = field(default_factory=list)
     digest: str = ""
+    customers: CustomerFiles | None = None
 
     @property
     def planned(self) -> pl.DataFrame:
@@ -119,6 +122,7 @@ class Plan:
             badges={name: one.digest for name, one in self.facts.items()},
             windows={name: window_words(one) for name, one in self.facts.items()},
             awards=self.awards,
+            customers={} if self.customers is None else self.customers.files,
         )
 
     def count(self, result: PlanResult) -> int:
@@ -143,6 +147,7 @@ def made_plan(
     batch_size: int,
     requests_per_minute: int,
     on_badge: Callable[[str], None] = lambda _: None,
+    customers: CustomerFiles | None = None,
 ) -> Plan:
     """Qualify and award; nothing is written and nothing is sent."""
     counting = counting_activity(files, definition, as_of=selection.as_of)
@@ -184,13 +189,15 @@ def made_plan(
         rows_current=dict(counting.rows_current),
         rows_superseded=dict(counting.rows_superseded),
         facts=facts,
-        awards=pl.concat(awards),
+        awards=with_identifiers(pl.concat(awards), counting.activity),
         results=results,
         drift=pl.concat(moved),
         calls=0,
         minutes=0.0,
         batch_size=batch_size,
         requests_per_minute=requests_per_minute,
+        customers=customers,
+        warnings=[] if customers is None else list(customers.notes),
     )
     _judge(plan, pl.concat(judged))
     plan.refused_by += claimed

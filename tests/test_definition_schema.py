@@ -47,7 +47,8 @@ def test_the_example_is_valid() -> None:
         'badges.regular.colour = "red"',
         'badges.regular.hold = "soon"',
         "[quality]\nmax_rejected_share = '0.1'",
-        "[customers]",
+        '[customers]\nidentifier = "phone"\nfiles = []\ncolumns = {}',
+        '[customers]\nidentifier = "mobile"\nfiles = []\ncolumns = {}\nwhom = 1',
     ],
 )
 def test_a_wrong_key_is_found(rest: str) -> None:

@@ -11,6 +11,7 @@ from factories_definition import ACTIVITY, BADGE, HEAD
 from transforms.definition.definition import (
     Badge,
     CsvFormat,
+    Customers,
     Definition,
     Guards,
     Held,
@@ -27,7 +28,7 @@ BLOCKS = re.findall(r"^```toml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 # Not keys of the file: where it lies, what it says, and tables of other names.
 INNER = {
     *("path", "text", "sources", "badges"),
-    *("quality", "guards", "returns", "held"),
+    *("quality", "guards", "returns", "held", "customers"),
 }
 # The heading under which a table's keys stand, up to the next of these.
 SECTIONS: dict[type[Strict], tuple[str, str]] = {
@@ -39,7 +40,8 @@ SECTIONS: dict[type[Strict], tuple[str, str]] = {
     Quality: ("## `[quality]`", "## `[guards]`"),
     Guards: ("## `[guards]`", "## `[returns]`"),
     Returns: ("## `[returns]`", "## `[held]`"),
-    Held: ("## `[held]`", "## Not built"),
+    Held: ("## `[held]`", "## `[customers]`"),
+    Customers: ("## `[customers]`", "### How identifiers are read"),
 }
 
 

@@ -128,4 +128,4 @@ def test_the_command_explains_in_words_and_in_json(tmp_path: Path) -> None:
     assert "1 of 2 activities, last on 2017-05-01" in words.stdout
     assert orjson.loads(found.stdout)["is_met"] is False
     assert mobile.returncode == 1
-    assert "not built" in mobile.stderr
+    assert "no mobile is mapped here" in mobile.stderr

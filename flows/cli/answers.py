@@ -8,7 +8,7 @@ and how it looks (`flows.screens.answers`).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,9 +23,10 @@ from flows.cli.command import (
     instant,
     reported,
 )
-from transforms.errors import NotBuilt, RetrobadgeError
+from transforms.errors import RetrobadgeError
 
-_IDENTIFIERS = ("mobile", "email", "external_id", "card_number")
+if TYPE_CHECKING:
+    from flows.commands.asked_customer import Identifier
 
 
 def explain(
@@ -35,7 +36,13 @@ def explain(
         str, typer.Option("--badge", metavar="NAME", help="A badge of the definition.")
     ],
     customer: Annotated[
-        str, typer.Option("--customer", metavar="ID", help="Capillary's numeric id.")
+        str,
+        typer.Option(
+            "--customer",
+            metavar="ID",
+            help="Capillary's numeric id, or mobile:…, email:…, external_id:…, "
+            "card_number:….",
+        ),
     ],
     online: Annotated[
         bool, typer.Option("--online", help="Also ask the platform what there is now.")
@@ -52,11 +59,11 @@ def explain(
 
     job = Job(definition=definition, as_of=instant(as_of, "--as-of"))
     try:
-        customer_id = _customer_id(customer)
+        asked = _customer(customer)
         settings = chosen_settings(needs_platform=online)
         with terminal.Live(is_quiet=True) as live:
             work = Work(job, settings, chosen_home(settings), live)
-            answer = awaited(explained(work, badge, customer_id, is_online=online))
+            answer = awaited(explained(work, badge, asked, is_online=online))
     except RetrobadgeError as error:
         raise reported(error, as_json=as_json) from None
     if as_json:
@@ -187,14 +194,15 @@ def _zone(name: str | None) -> str | None:
         raise typer.BadParameter(f"--timezone {name!r} is no zone") from None
 
 
-def _customer_id(text: str) -> int:
-    kind, colon, _ = text.partition(":")
-    if colon and kind in _IDENTIFIERS:
-        raise NotBuilt.of(
-            "customers_not_built",
-            f"customers by {kind} are not built in this version: give the platform's "
-            "numeric customer id",
-        )
+def _customer(text: str) -> int | Identifier:
+    from flows.commands.asked_customer import IDENTIFIERS, Identifier  # noqa: PLC0415
+
+    identifier = Identifier.read(text)
+    if identifier is not None:
+        return identifier
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) < 2**63:
-        raise typer.BadParameter(f"--customer {text!r} is no customer id: a number")
+        kinds = ", ".join(f"{kind}:…" for kind in IDENTIFIERS)
+        raise typer.BadParameter(
+            f"--customer {text!r} is no customer id: a number, or {kinds}"
+        )
     return int(text)

@@ -20,11 +20,15 @@ from transforms.platform.badges import BadgeFacts
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in order. `badges`: name, rule kind, what the platform says."""
+    """What was found in order. `badges`: name, rule kind, what the platform says.
+
+    `notes` are what a reader must know besides.
+    """
 
     name: str
     files: Sequence[AcceptedFile]
     badges: Sequence[tuple[str, str, str]]
+    notes: Sequence[str] = ()
 
     @property
     def rows(self) -> int:
@@ -45,6 +49,8 @@ class Checked:
                     "rows_rejected": file.rows_rejected,
                     "rows_duplicate": file.rows_duplicate,
                     "rows_anonymous": file.rows_anonymous,
+                    "rows_unmapped": file.rows_unmapped,
+                    "rows_excluded": file.rows_excluded,
                 }
                 for file in self.files
             ],
@@ -52,6 +58,7 @@ class Checked:
                 {"badge": name, "rule": rule, "platform": told}
                 for name, rule, told in self.badges
             ],
+            "notes": list(self.notes),
             "errors": [],
         }
 
@@ -59,12 +66,14 @@ class Checked:
 async def checked(work: Work, *, is_online: bool) -> Checked:
     """Return what is in order; every fault is raised, nothing is sent."""
     definition = read_definition(work.job.definition)
-    files = await accept(work, definition)
+    accepted = await accept(work, definition)
+    notes = () if accepted.customers is None else accepted.customers.notes
     facts: Mapping[str, BadgeFacts] = {}
     if is_online:
         pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
         facts = await preflight(work, Platform(work.settings, pace), definition)
-    return Checked(definition.name, files, tuple(_badges(definition, facts)))
+    badges = tuple(_badges(definition, facts))
+    return Checked(definition.name, accepted.files, badges, notes)
 
 
 def _badges(

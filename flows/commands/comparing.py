@@ -27,6 +27,7 @@ from flows.plans.folder import inert
 from flows.platform.capillary import utc_now
 from flows.records.audit import NOTHING_KNOWN, asked, earned_ids
 from transforms.awards.awards import classified_awards
+from transforms.customers.survivors import by_survivors
 from transforms.definition.definition import Definition
 from transforms.errors import Refused
 from transforms.platform.badges import BadgeFacts
@@ -46,6 +47,7 @@ class Side:
 
     definition: Definition
     files: Sequence[AcceptedFile]
+    survivors: pl.DataFrame | None
     awards: pl.DataFrame
 
 
@@ -103,10 +105,12 @@ async def compared(work: Work, other: Path, output: Path | None) -> Compared:
 
 async def _side(work: Work, as_of: datetime) -> Side:
     definition = read_definition(work.job.definition)
-    files = await accept(work, definition)
+    accepted = await accept(work, definition)
+    files = accepted.files
     counting = counting_activity(files, definition, as_of=as_of)
     rows = counting.rows
-    held = not_ours(held_earns(definition), earned_ids(work.home.audit))
+    ours = earned_ids(work.home.audit)
+    held = not_ours(held_earns(definition), ours, accepted.survivors)
     awards = []
     for badge in definition.badges:
         work.screen.stage(f"awarding {badge.name} of {definition.name}", None)
@@ -121,7 +125,12 @@ async def _side(work: Work, as_of: datetime) -> Side:
             held=held,
         )
         awards.append(found.select(_COLUMNS))
-    return Side(definition=definition, files=files, awards=pl.concat(awards))
+    return Side(
+        definition=definition,
+        files=files,
+        survivors=accepted.survivors,
+        awards=pl.concat(awards),
+    )
 
 
 def _made(work: Work, *sides: Side) -> pl.DataFrame:
@@ -132,7 +141,10 @@ def _made(work: Work, *sides: Side) -> pl.DataFrame:
         known = NOTHING_KNOWN.to_frame()
         nothing = pl.lit(None, dtype=pl.String)
         return known.with_columns(badge_meta_id=nothing, series=nothing)
-    return asked(work.home.audit, name, badge_meta_ids=ids)[name]
+    made = asked(work.home.audit, name, badge_meta_ids=ids)[name]
+    # What merged customers were awarded is their survivors', as the second side has it.
+    mapped = by_survivors(made, sides[-1].survivors)
+    return mapped.unique([*KEYS], keep="first", maintain_order=True)
 
 
 def _notes(first: Side, second: Side) -> list[str]:

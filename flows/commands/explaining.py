@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 import polars as pl
 
+from flows.commands.asked_customer import Asked, Identifier, asked_customer
 from flows.files.activity_files import (
     AcceptedFile,
     FoundFile,
@@ -24,16 +25,19 @@ from flows.files.activity_files import (
 )
 from flows.files.counting import counting_activity
 from flows.files.held_earns import held_earns
-from flows.pipeline import Work, accept, not_ours
+from flows.pipeline import Accepted, Work, accept, not_ours
 from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
 from flows.platform.preflight import read_badges
 from flows.platform.reading import read_customer
 from flows.records.audit import asked, earned_ids, known_awards
 from transforms.activity.accepted import amount_decimals
+from transforms.activity.identifiers import read_identifiers
 from transforms.activity.rows import ROW_NUMBER
 from transforms.activity.values import whole_numbers
 from transforms.awards.awards import classified_awards
+from transforms.customers.mapping import Fate
+from transforms.customers.survivors import known_by_survivors
 from transforms.definition.definition import Badge, Definition, Source
 from transforms.errors import PlanRefused, PlatformRefused
 from transforms.platform.badges import BadgeFacts, badge_facts
@@ -85,12 +89,14 @@ class Answer:
 
 
 async def explain(
-    work: Work, badge_name: str, customer_id: int, *, is_online: bool
+    work: Work, badge_name: str, customer: int | Identifier, *, is_online: bool
 ) -> Answer:
     """Return why the customer has the badge, when, or how far it is from that."""
     definition = read_definition(work.job.definition)
     badge = _badge(definition, badge_name)
-    files = await accept(work, definition)
+    accepted = await accept(work, definition)
+    meant = await _asked(work, definition, accepted, customer, is_online=is_online)
+    files, customer_id = accepted.files, meant.customer_id
     setting = Setting(
         timezone=definition.timezone,
         as_of=work.job.as_of or utc_now(),
@@ -101,7 +107,7 @@ async def explain(
         counting = counting_activity(files, definition, as_of=setting.as_of)
         activity = with_fates(activity, counting.fates)
     explanation = explained(activity, badge, setting)
-    ledger = _ledger(work, badge, customer_id)
+    ledger = _ledger(work, badge, [customer_id, *meant.merged])
     answer = Answer(
         definition=definition,
         badge=badge,
@@ -109,16 +115,33 @@ async def explain(
         setting=setting,
         explanation=explanation,
         awards=pl.DataFrame(),
-        not_accepted=list(_not_accepted(files, definition, customer_id, activity)),
+        not_accepted=list(_not_accepted(accepted, definition, meant, activity)),
         paths={file.file_order: file.path for file in files},
         facts=_known_facts(ledger),
         ledger=ledger,
         is_online=is_online,
+        notes=list(meant.notes),
     )
     if is_online:
         await _ask_platform(work, answer)
-    answer.awards = _awards(work, answer)
+    answer.awards = _awards(work, answer, accepted.survivors)
     return answer
+
+
+async def _asked(
+    work: Work,
+    definition: Definition,
+    accepted: Accepted,
+    customer: int | Identifier,
+    *,
+    is_online: bool,
+) -> Asked:
+    """Return who is meant; the platform is asked only for what the files don't say."""
+    if not is_online:
+        return await asked_customer(customer, definition, accepted.customers, None)
+    pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
+    async with Platform(work.settings, pace).line() as line:
+        return await asked_customer(customer, definition, accepted.customers, line)
 
 
 def _badge(definition: Definition, name: str) -> Badge:
@@ -158,31 +181,28 @@ def _activity(
 
 
 def _not_accepted(
-    files: Sequence[AcceptedFile],
-    definition: Definition,
-    customer_id: int,
-    activity: pl.DataFrame,
+    accepted: Accepted, definition: Definition, asked: Asked, activity: pl.DataFrame
 ) -> Iterator[NotAccepted]:
-    """Find the customer's rows that were rejected, or stand twice in one file.
+    """Find the customer's rows that were rejected, excluded, or stand twice in a file.
 
     Which customer a rejected row belongs to is not kept: such files are read again.
     """
     sources = {source.name: source for source in definition.sources}
     found = {(one.source, one.path): one for one in find_files(definition)}
-    for file in files:
-        if not (file.rows_rejected or file.rows_duplicate):
+    other = _why_not_accepted(accepted, asked)
+    for file in accepted.files:
+        if not (file.rows_rejected or file.rows_duplicate or file.rows_excluded):
             continue
         rows = _rows_of(
-            found[file.source, file.path], sources[file.source], customer_id
+            found[file.source, file.path], sources[file.source], definition, asked
         )
-        accepted = activity.filter(pl.col("file_order") == file.file_order)
-        left = sorted(set(rows) - set(accepted["row_number"]))
+        counting = activity.filter(pl.col("file_order") == file.file_order)
+        left = sorted(set(rows) - set(counting["row_number"]))
         rejected = pl.read_parquet(file.rejected_path, glob=False)
         for row_number in left:
             lines = rejected.filter(pl.col("row_number") == row_number)
             if lines.is_empty():
-                reason = "duplicate: its activity id stands in this file already"
-                yield NotAccepted(path=file.path, row_number=row_number, reason=reason)
+                yield NotAccepted(path=file.path, row_number=row_number, reason=other)
             for line in lines.iter_rows(named=True):
                 yield NotAccepted(
                     path=file.path,
@@ -192,24 +212,55 @@ def _not_accepted(
                 )
 
 
-def _rows_of(found: FoundFile, source: Source, customer_id: int) -> list[int]:
+def _why_not_accepted(accepted: Accepted, asked: Asked) -> str:
+    """Return why rows of the customer are not accepted that nobody rejected."""
+    if accepted.customers is not None:
+        fates = accepted.customers.known.fates
+        own = fates.filter(pl.col("customer_id") == asked.customer_id)["fate"]
+        if (own == Fate.EXCLUDED).any():
+            return "excluded: the customer is on a suppression list, or left out"
+    return "duplicate: its activity id stands in this file already"
+
+
+def _rows_of(
+    found: FoundFile, source: Source, definition: Definition, asked: Asked
+) -> list[int]:
     """Return the numbers of the rows of one customer in a file."""
     theirs = source.columns["customer_id"]
     if not isinstance(theirs, str):
         return []
     numbers: list[int] = []
     for chunk in file_rows(found, source):
-        is_theirs = whole_numbers(chunk[theirs], source.format.nulls) == customer_id
+        is_theirs = _is_theirs(chunk[theirs], source, definition, asked)
         numbers += chunk.filter(is_theirs.fill_null(value=False))[ROW_NUMBER].to_list()
     return numbers
 
 
-def _ledger(work: Work, badge: Badge, customer_id: int) -> dict[str, pl.DataFrame]:
+def _is_theirs(
+    field: pl.Series, source: Source, definition: Definition, asked: Asked
+) -> pl.Series:
+    """Return which values of the customer column name the customer."""
+    customers = definition.customers
+    if customers is None:
+        return whole_numbers(field, source.format.nulls) == asked.customer_id
+    read = read_identifiers(
+        field,
+        source.format.nulls,
+        kind=customers.identifier,
+        country_code=customers.country_code,
+    )
+    return read["identifier"].is_in(asked.identifiers.implode())
+
+
+def _ledger(
+    work: Work, badge: Badge, customer_ids: Sequence[int]
+) -> dict[str, pl.DataFrame]:
     if not work.home.audit.exists():
         return {}
     badge_id = badge.badge_meta_id
     values = {"badge_meta_id": badge_id, "series": badge.series}
-    answers = asked(work.home.audit, *_IN_AUDIT[:-1], **values, customer_id=customer_id)
+    of_them = {**values, "customer_ids": list(customer_ids)}
+    answers = asked(work.home.audit, *_IN_AUDIT[:-1], **of_them)
     return answers | asked(work.home.audit, _IN_AUDIT[-1], badge_meta_id=badge_id)
 
 
@@ -237,7 +288,7 @@ async def _ask_platform(work: Work, answer: Answer) -> None:
         answer.notes.append("the platform does not say what this customer has")
 
 
-def _awards(work: Work, answer: Answer) -> pl.DataFrame:
+def _awards(work: Work, answer: Answer, survivors: pl.DataFrame | None) -> pl.DataFrame:
     """Return what a plan would make of the customer's qualifications."""
     badge, definition = answer.badge, answer.definition
     if answer.facts is None:
@@ -246,7 +297,9 @@ def _awards(work: Work, answer: Answer) -> pl.DataFrame:
             "(ask with --online)"
         )
     known = known_awards(work.home.audit, badge.badge_meta_id, badge.series)
-    held = not_ours(held_earns(definition), earned_ids(work.home.audit))
+    known = known_by_survivors(known, survivors)
+    ours = earned_ids(work.home.audit)
+    held = not_ours(held_earns(definition), ours, survivors)
     return classified_awards(
         answer.explanation.met,
         badge,

@@ -22,7 +22,7 @@ from polars.io.plugins import register_io_source
 
 from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema, repeated
 from transforms.activity.rows import SortedRows, sorted_rows
-from transforms.definition.definition import Source
+from transforms.definition.definition import Customers, Source
 
 _WORKERS = 2
 
@@ -79,11 +79,13 @@ def write_accepted(
     *,
     timezone: str,
     path: str,
+    customers: Customers | None = None,
 ) -> dict[str, object]:
     """Write the accepted and the rejected rows of a file; return what was counted.
 
     `rows` are the chunks of the file as they were read, `timezone` is the definition's,
-    `path` the file's display path.
+    `path` the file's display path. With `customers` whose the rows are is left open
+    (`flows.files.mapping`).
     """
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -94,7 +96,9 @@ def write_accepted(
     rejected_schema = REJECTED_SCHEMA.to_frame().to_arrow().schema
 
     def decide(chunk: pl.DataFrame) -> SortedRows:
-        return sorted_rows(chunk, source, timezone=timezone, path=path)
+        return sorted_rows(
+            chunk, source, timezone=timezone, path=path, customers=customers
+        )
 
     def accepted(*_: object) -> Iterator[pl.DataFrame]:
         try:
@@ -117,8 +121,8 @@ def write_accepted(
     _make(drafts.rejected)
     with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
         # Polars pulls the chunks and writes them with all its threads.
-        schema = accepted_schema(source)
-        _sink(register_io_source(accepted, schema=schema), drafts.accepted)
+        schema = accepted_schema(source, is_named=customers is None)
+        sink(register_io_source(accepted, schema=schema), drafts.accepted)
     if failures:
         raise failures[0]
     duplicates = _drop_duplicates(drafts, hashes)
@@ -139,7 +143,8 @@ def _make(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
 
 
-def _sink(rows: pl.LazyFrame, path: Path) -> None:
+def sink(rows: pl.LazyFrame, path: Path) -> None:
+    """Write rows in their order into a file that only its owner may read."""
     _make(path)
     rows.sink_parquet(path, compression_level=1, maintain_order=True)
 
@@ -179,6 +184,6 @@ def _drop_duplicates(drafts: Drafts, hashes: list[pl.Series]) -> int:
     if later.is_empty():
         return 0
     again = drafts.draft(".again.parquet")
-    _sink(accepted.filter(~pl.col("row_number").is_in(later.implode())), again)
+    sink(accepted.filter(~pl.col("row_number").is_in(later.implode())), again)
     again.replace(drafts.accepted)
     return later.len()

@@ -246,7 +246,7 @@ def accept_file(
     it was read.
     """
     source = next(s for s in definition.sources if s.name == found.source)
-    settings = _settings(source, definition.timezone, found.path)
+    settings = _settings(source, definition, found.path)
     if found.kept_fingerprint is not None:
         return _kept_of_gone(found, settings, home_accepted)
     before = _state(found)
@@ -269,6 +269,7 @@ def accept_file(
             drafts,
             timezone=definition.timezone,
             path=found.path,
+            customers=definition.customers,
         )
         if _state(found) != before:
             raise FilesRefused.of(
@@ -389,12 +390,15 @@ def _unreadable(found: FoundFile, error: OSError) -> FilesRefused:
     return FilesRefused(fault)
 
 
-def _settings(source: Source, timezone: str, path: str) -> dict[str, Any]:
+def _settings(source: Source, definition: Definition, path: str) -> dict[str, Any]:
     """Return what the accepted rows depend on besides the content of the file."""
     settings = source.model_dump(
         mode="json", exclude={"name", "files", "fresh_within", "missing_files"}
     )
-    settings["timezone"] = source.timezone or timezone
+    settings["timezone"] = source.timezone or definition.timezone
+    if definition.customers is not None:
+        wanted = {"identifier", "country_code"}
+        settings["customers"] = definition.customers.model_dump(include=wanted)
     if "activity_id" not in source.columns:
         settings["path"] = path  # it is part of the ids
     return settings

@@ -147,6 +147,7 @@ def _for_making_anew(plan: Plan) -> dict[str, Any]:
             "awards": _AWARD_IDS if asked.award_ids is not None else None,
         },
         "files": dict(parts.files),
+        "customer_files": dict(parts.customers),
         "badge_digests": dict(parts.badges),
         "badge_windows": dict(parts.windows),
     }
@@ -255,6 +256,7 @@ def _saved(folder: Path, said: dict[str, Any], awards: pl.DataFrame) -> SavedPla
             badges=said["badge_digests"],
             windows=said["badge_windows"],
             awards=awards,
+            customers=said["customer_files"],
         ),
     )
 

@@ -256,6 +256,15 @@ class Line:
         }
         return await self._get(f"{BADGES}/customer/{customer_id}", params)
 
+    async def customer_lookup(self, identifier: str, value: str) -> Answer:
+        """Ask whose an identifier is (contract 9)."""
+        params = {
+            "source": "INSTORE",
+            "identifierName": identifier,
+            "identifierValue": value,
+        }
+        return await self._get("/v2/customers/lookup", params)
+
     async def revoke_earn(
         self, body: bytes, mark: Callable[[], Awaitable[Any]]
     ) -> Answer:

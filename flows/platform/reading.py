@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from flows.platform.capillary import Line
+from transforms.activity.identifiers import IdentifierKind
 from transforms.platform.evidence import (
     Reading,
     data_of,
@@ -18,11 +19,13 @@ from transforms.platform.evidence import (
     page_count,
     reading_of,
 )
+from transforms.platform.lookups import LookedUp, looked_up
 from transforms.platform.outcomes import Answer
 
 READ_TRIES = 3
 # Asked again, the platform would say the same.
 _NOT_OFFERED = frozenset({400, 403, 404})
+_LOOKUP_NAMES = {"external_id": "externalId", "card_number": "cardnumber"}
 
 
 async def read_customer(
@@ -58,6 +61,19 @@ async def read_offered(
         return None
     last = last_earn_of(pages, badge)
     return reading if last is None else reading.joined(last)
+
+
+async def look_up(line: Line, kind: IdentifierKind, value: str) -> LookedUp:
+    """Ask the platform whose an identifier is, again where it may answer better."""
+    name = _LOOKUP_NAMES.get(kind, kind)
+    for number in range(READ_TRIES):
+        answer = await line.customer_lookup(name, value)
+        if answer.http_status == 200 or answer.http_status in _NOT_OFFERED:
+            break
+        if answer.http_status == 401:
+            line.discard_token()
+        await asyncio.sleep(0.2 * 2**number)
+    return looked_up(answer)
 
 
 async def _earned_pages(line: Line, customer_id: int) -> list[bytes] | None:

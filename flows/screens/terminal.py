@@ -190,6 +190,12 @@ def _cell(value: Any) -> Any:
     return str(value) if isinstance(value, int) else value
 
 
+_FATES = (
+    *("read", "accepted", "anonymous", "unmapped", "excluded"),
+    *("duplicate", "rejected"),
+)
+
+
 def show_check(found: Checked, *, as_json: bool) -> None:
     """Print what a check found."""
     if as_json:
@@ -197,20 +203,15 @@ def show_check(found: Checked, *, as_json: bool) -> None:
         return
     show_table(
         f"{found.name}: {found.rows:,} rows in {len(found.files)} files",
-        ["file", "read", "accepted", "anonymous", "duplicate", "rejected"],
+        ["file", *_FATES],
         (
-            [
-                f.path,
-                f.rows_read,
-                f.rows_accepted,
-                f.rows_anonymous,
-                f.rows_duplicate,
-                f.rows_rejected,
-            ]
+            [f.path, *(getattr(f, f"rows_{fate}") for fate in _FATES)]
             for f in found.files
         ),
     )
     show_table("badges", ["badge", "rule", "platform"], found.badges)
+    for note in found.notes:
+        sys.stdout.write(f"note: {printable(note)}\n")
     sys.stdout.write("the definition and its files are in order\n")
 
 

@@ -19,7 +19,7 @@ from transforms.activity.values import INSTANT
 from transforms.errors import Fault
 
 if TYPE_CHECKING:
-    from transforms.definition.definition import Definition, Quality, Source
+    from transforms.definition.definition import Customers, Definition, Quality, Source
 
 
 # What a condition may use besides the mapped columns; made when rules are looked at.
@@ -29,7 +29,7 @@ BUILT_INS: dict[str, pl.DataType] = {
     "weekday": pl.Int8(),
     "hour": pl.Int8(),
 }
-RESERVED = frozenset({*BUILT_INS, "file_order", "row_number"})
+RESERVED = frozenset({*BUILT_INS, "file_order", "row_number", "source_customer_id"})
 # Marks beside loaded activity, Boolean, there only where some row may have one: a line
 # of an activity (`grain = "line_item"`), and a return that found no activity.
 IS_LINE, IS_RETURN = "@is_line", "@is_return"
@@ -50,6 +50,8 @@ _TYPES: dict[str, pl.DataType] = {
     "date": pl.Date(),
 }
 _CORE = ("customer_id", "activity_id", "occurred_at", "amount")
+CUSTOMER = "customer."
+_CUSTOMER_IDS = ("identifier", "customer_id", "survivor_id")
 
 
 def activity_columns(source: Source) -> dict[str, pl.DataType]:
@@ -68,12 +70,47 @@ def activity_columns(source: Source) -> dict[str, pl.DataType]:
     return columns
 
 
-def accepted_schema(source: Source) -> pl.Schema:
-    """Return the columns of accepted activity, in their order."""
+def accepted_schema(source: Source, *, is_named: bool = True) -> pl.Schema:
+    """Return the columns of accepted activity, in their order.
+
+    Where a mapping still has to say whose a row is (not `is_named`), the file's own
+    identifier stands in the place of customer_id: source_customer_id String.
+    """
     columns = activity_columns(source)
     further = {name: kind for name, kind in columns.items() if name not in _CORE}
     core = {name: kind for name, kind in columns.items() if name in _CORE}
+    if not is_named:
+        del core["customer_id"]
+        core = {"source_customer_id": pl.String(), **core}
     return pl.Schema({**core, "row_number": pl.Int64(), **further})
+
+
+def customer_columns(customers: Customers | None) -> dict[str, pl.DataType]:
+    """Return the columns of customers that rules may use, with their types.
+
+    Named as in `[customers]`, with `customer.` before: `customer.enrolled_at`.
+    """
+    if customers is None:
+        return {}
+    return {
+        CUSTOMER + name: kind
+        for name, kind in listed_columns(customers).items()
+        if name not in _CUSTOMER_IDS
+    }
+
+
+def listed_columns(customers: Customers) -> dict[str, pl.DataType]:
+    """Return the columns of a customer file under our names, with their types."""
+    own: dict[str, pl.DataType] = {
+        "identifier": pl.String(),
+        "customer_id": pl.Int64(),
+        "survivor_id": pl.Int64(),
+        "enrolled_at": INSTANT,
+    }
+    return {
+        name: own.get(name) or _TYPES[customers.types.get(name, "text")]
+        for name in customers.columns
+    }
 
 
 def amount_decimals(definition: Definition) -> int:
@@ -96,9 +133,13 @@ def current(activity: pl.LazyFrame) -> Current:
 
     Looks at the whole activity once (source, activity_id, file_order, row_number); the
     LazyFrame that it returns costs nothing more where no activity stands twice.
+
+    Where customers are mapped, a row without customer_id is nobody's by the newest
+    word: it supersedes older ones like any other, and counts for nobody.
     """
+    named = _named(activity)
     rows = dict(
-        activity.group_by("file_order")
+        named.group_by("file_order")
         .len()
         .collect()
         .select("file_order", "len")
@@ -106,9 +147,9 @@ def current(activity: pl.LazyFrame) -> Current:
     )
     superseded = _superseded(activity)
     lost = dict(superseded["file_order"].value_counts().iter_rows())
-    kept = activity
+    kept = named
     if lost:
-        kept = activity.join(
+        kept = named.join(
             superseded.lazy(), on=["file_order", "row_number"], how="anti"
         )
     return Current(
@@ -116,6 +157,13 @@ def current(activity: pl.LazyFrame) -> Current:
         rows_current={order: rows[order] - lost.get(order, 0) for order in rows},
         rows_superseded={order: lost.get(order, 0) for order in rows},
     )
+
+
+def _named(activity: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows that have a customer; where nothing is mapped, all have one."""
+    if "source_customer_id" not in activity.collect_schema():
+        return activity
+    return activity.filter(pl.col("customer_id").is_not_null())
 
 
 def current_activity(activity: pl.LazyFrame) -> pl.LazyFrame:
@@ -147,12 +195,8 @@ def _superseded_in(activity: pl.LazyFrame) -> pl.DataFrame:
     twice = repeated(hashes)
     candidates = activity.filter(pl.col("activity_id").hash().is_in(twice.implode()))
     newest = pl.col("file_order").max().over("activity_id")
-    return (
-        candidates.select("activity_id", "file_order", "row_number")
-        .filter(pl.col("file_order") < newest)
-        .select("file_order", "row_number")
-        .collect()
-    )
+    older = candidates.filter(pl.col("file_order") < newest)
+    return _named(older).select("file_order", "row_number").collect()
 
 
 def repeated(hashes: pl.Series) -> pl.Series:

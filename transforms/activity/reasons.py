@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from transforms.activity import values
+from transforms.activity.identifiers import read_identifiers
 
 if TYPE_CHECKING:
-    from transforms.definition.definition import Source
+    from transforms.definition.definition import Customers, Source
 
 _TYPES = {
     "integer": "not a whole number",
@@ -24,9 +25,24 @@ _TYPES = {
 }
 
 
-def reason(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.Series:
+def reason(
+    field: pl.Series,
+    name: str,
+    source: Source,
+    *,
+    timezone: str,
+    customers: Customers | None = None,
+) -> pl.Series:
     """Return why each of these values of a field was not taken."""
     match name:
+        case "customer_id" if customers is not None:
+            read = read_identifiers(
+                field,
+                source.format.nulls,
+                kind=customers.identifier,
+                country_code=customers.country_code,
+            )
+            return read["reason"]
         case "customer_id":
             return _customer(field)
         case "activity_id":

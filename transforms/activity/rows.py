@@ -22,9 +22,10 @@ from pandera.errors import SchemaErrors
 
 from transforms.activity import reasons, values
 from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema
+from transforms.activity.identifiers import read_identifiers
 
 if TYPE_CHECKING:
-    from transforms.definition.definition import Source
+    from transforms.definition.definition import Customers, Source
 
 ROW_NUMBER, LINE_FAULT, LINE = "@row_number", "@line_fault", "@line"
 
@@ -49,7 +50,12 @@ class SortedRows:
 
 
 def sorted_rows(
-    rows: pl.DataFrame, source: Source, *, timezone: str, path: str
+    rows: pl.DataFrame,
+    source: Source,
+    *,
+    timezone: str,
+    path: str,
+    customers: Customers | None = None,
 ) -> SortedRows:
     """Return what becomes of the rows of one chunk of a file.
 
@@ -57,26 +63,34 @@ def sorted_rows(
     `ROW_NUMBER`; `timezone` is the definition's, `path` the file's display path, which
     names activities that have no id. A row without customer is anonymous unless
     another of its fields is bad. Every count is taken from the rows at its own wall.
+
+    With `customers` a row names its customer by an identifier, which has to be
+    readable; whose it is, is not looked at here.
     """
     whole, broken = _whole_lines(rows)
     zone = source.timezone or timezone
     fields = _fields(whole, source)
-    typed = _typed(fields, source, timezone=zone, path=path)
+    typed = _typed(fields, source, customers, timezone=zone, path=path)
     is_nameless = typed["customer_id"].is_null()
     if is_nameless.any():
         is_blank = values.blanks(fields["customer_id"], source.format.nulls)
         is_nameless = is_nameless & is_blank
+    kind = pl.Int64 if customers is None else pl.String
     failures = pl.concat(
         [
-            _failures(typed.filter(~is_nameless), _checks(source, is_named=True)),
-            _failures(typed.filter(is_nameless), _checks(source, is_named=False)),
+            _failures(typed.filter(~is_nameless), _checks(source, kind, is_named=True)),
+            _failures(typed.filter(is_nameless), _checks(source, kind, is_named=False)),
         ]
     )
     is_bad = typed[_AT].is_in(failures[_AT].implode())
     accepted = typed.filter(~is_bad & ~is_nameless)
-    reasons = _reasons(failures, fields, source, timezone=zone)
+    if customers is not None:
+        accepted = accepted.rename({"customer_id": "source_customer_id"})
+    reasons = _reasons(failures, fields, source, customers, timezone=zone)
     return SortedRows(
-        accepted=accepted.select(list(accepted_schema(source))),
+        accepted=accepted.select(
+            list(accepted_schema(source, is_named=customers is None))
+        ),
         rejected=pl.concat([broken, reasons]).sort("row_number", maintain_order=True),
         rows_read=rows.height,
         rows_anonymous=typed.filter(~is_bad & is_nameless).height,
@@ -136,7 +150,12 @@ def _joined(
 
 
 def _typed(
-    fields: pl.DataFrame, source: Source, *, timezone: str, path: str
+    fields: pl.DataFrame,
+    source: Source,
+    customers: Customers | None,
+    *,
+    timezone: str,
+    path: str,
 ) -> pl.DataFrame:
     """Return the fields in their types: what can't be read is null and flagged.
 
@@ -145,7 +164,10 @@ def _typed(
     nulls = source.format.nulls
     columns = [fields[ROW_NUMBER].alias("row_number")]
     for name in source.columns:
-        column = _read(fields[name], name, source, timezone=timezone).alias(name)
+        if name == "customer_id" and customers is not None:
+            column = _identified(fields[name], source, customers)
+        else:
+            column = _read(fields[name], name, source, timezone=timezone).alias(name)
         columns.append(column)
         if name not in _REQUIRED:
             is_unread = column.is_null()
@@ -160,6 +182,18 @@ def _typed(
         pl.lit(text, dtype=pl.String).alias(name)
         for name, text in source.constants.items()
     )
+
+
+def _identified(field: pl.Series, source: Source, customers: Customers) -> pl.Series:
+    """Return the file's own identifiers as they stand there, unreadable ones null."""
+    read = read_identifiers(
+        field,
+        source.format.nulls,
+        kind=customers.identifier,
+        country_code=customers.country_code,
+    )
+    is_read = pl.col("identifier").is_not_null()
+    return read.select(customer_id=pl.when(is_read).then("given")).to_series()
 
 
 def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.Series:
@@ -189,7 +223,9 @@ def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.S
     return core[name]() if name in core else further[source.types.get(name, "text")]()
 
 
-def _checks(source: Source, *, is_named: bool) -> pa.DataFrameSchema:
+def _checks(
+    source: Source, kind: type[pl.DataType], *, is_named: bool
+) -> pa.DataFrameSchema:
     """Return the Pandera model of typed rows, of those with or without customer."""
     limit = values.MAX_MINOR_UNITS
     columns = {
@@ -208,10 +244,9 @@ def _checks(source: Source, *, is_named: bool) -> pa.DataFrameSchema:
     if "amount" in columns:
         amounts = pa.Check.in_range(-limit, limit)
         columns["amount"] = pa.Column(pl.Int64, amounts, nullable=True)
-    columns["customer_id"] = (
-        pa.Column(pl.Int64, pa.Check.ge(1))
-        if is_named
-        else pa.Column(pl.Int64, nullable=True)
+    is_number = is_named and kind == pl.Int64
+    columns["customer_id"] = pa.Column(
+        kind, [pa.Check.ge(1)] if is_number else [], nullable=not is_named
     )
     return pa.DataFrameSchema(columns, strict=True)
 
@@ -237,7 +272,12 @@ def _failures(typed: pl.DataFrame, checks: pa.DataFrameSchema) -> pl.DataFrame:
 
 
 def _reasons(
-    failures: pl.DataFrame, fields: pl.DataFrame, source: Source, *, timezone: str
+    failures: pl.DataFrame,
+    fields: pl.DataFrame,
+    source: Source,
+    customers: Customers | None,
+    *,
+    timezone: str,
 ) -> pl.DataFrame:
     """Return the rejected rows of values: a line for each failing field of a row."""
     lines = [REJECTED_SCHEMA.to_frame()]
@@ -256,7 +296,9 @@ def _reasons(
                         eager=True,
                     ),
                     "reason": f"{name}: "
-                    + reasons.reason(field, name, source, timezone=timezone),
+                    + reasons.reason(
+                        field, name, source, timezone=timezone, customers=customers
+                    ),
                     "value": field.cast(pl.String).str.slice(0, _VALUE_LENGTH),
                 },
                 schema=REJECTED_SCHEMA,

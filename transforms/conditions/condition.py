@@ -30,6 +30,7 @@ from transforms.conditions.nodes import (
     Kind,
     RefusedError,
     Translation,
+    column_name,
     refuse,
 )
 from transforms.conditions.operators import OPERATORS
@@ -74,7 +75,7 @@ def columns_in(text: str) -> frozenset[str]:
     except RefusedError as error:
         fault = Fault(code=error.code, message=f"{error} in: {text[:_SHOWN]}")
         raise DefinitionRefused(fault) from None
-    return frozenset(node.name for node in tree.find_all(exp.Column))
+    return frozenset(column_name(node) for node in tree.find_all(exp.Column))
 
 
 def _parsed(text: str) -> exp.Expr:

@@ -88,8 +88,9 @@ class Translation:
 
     def is_whole(self, node: exp.Expr) -> bool:
         """Return whether a node is a column of whole numbers, beyond 2^53 too."""
-        dtype = self.columns.get(node.name) if isinstance(node, exp.Column) else None
-        return dtype is not None and dtype.is_integer() and node.name != "amount"
+        name = column_name(node) if isinstance(node, exp.Column) else ""
+        dtype = self.columns.get(name)
+        return dtype is not None and dtype.is_integer() and name != "amount"
 
     def alike(self, nodes: list[exp.Expr], depth: int) -> tuple[list[pl.Expr], Kind]:
         """Return nodes that must give the same kind, literals read as that kind."""
@@ -101,6 +102,11 @@ class Translation:
             as_kind(part, kind, node) for part, node in zip(parts, nodes, strict=True)
         ]
         return exprs, kind
+
+
+def column_name(node: exp.Column) -> str:
+    """Return the name of a column, `customer.` before those of customers."""
+    return f"{node.table}.{node.name}" if node.table else node.name
 
 
 def as_kind(part: Part, kind: Kind, node: exp.Expr) -> pl.Expr:
@@ -140,7 +146,7 @@ def read_instant(text: str) -> datetime:
 # What a node of each type holds and is translated; anything else it may hold, such as
 # the ESCAPE of a LIKE or the sub-select of an IN, is refused.
 _ARGUMENTS: dict[type[exp.Expr], frozenset[str]] = {
-    exp.Column: frozenset({"this"}),
+    exp.Column: frozenset({"this", "table"}),
     exp.In: frozenset({"this", "expressions", "negate"}),
     exp.Between: frozenset({"this", "low", "high", "negate"}),
     exp.Like: frozenset({"this", "expression", "negate"}),

@@ -22,6 +22,7 @@ from transforms.conditions.nodes import (
     Translate,
     Translation,
     as_kind,
+    column_name,
     read_day,
     read_instant,
     refuse,
@@ -33,8 +34,11 @@ _MAX_CHAIN = 200
 
 def _column(to: Translation, node: exp.Column, depth: int) -> Part:
     del depth
-    name = node.name
+    name = column_name(node)
     dtype = to.columns.get(name)
+    if node.table and not any(one.startswith(f"{node.table}.") for one in to.columns):
+        why = "only columns of [customers] have a word and a dot before them"
+        refuse("not_allowed", f"'{name}' can't be used in a condition: {why}")
     if not isinstance(node.this, exp.Identifier) or dtype is None:
         known = sorted(to.columns)
         refuse(

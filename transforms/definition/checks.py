@@ -8,12 +8,13 @@ Does not belong here: the keys and their types (`definition`), what a rule means
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
-from transforms.activity.accepted import BUILT_INS, activity_columns
+from transforms.activity.accepted import BUILT_INS, activity_columns, customer_columns
 from transforms.conditions.condition import condition
+from transforms.definition.customer_checks import check_customers
 from transforms.definition.places import Key, Places
 from transforms.definition.return_checks import check_returns
 from transforms.definition.source_checks import (
@@ -74,12 +75,13 @@ def checked_faults(definition: Definition, places: Places) -> list[Fault]:
         _check_badge(badge, definition, ("badges", badge.name), faulty)
     _check_badges_together(definition.badges, faulty)
     if definition.returns:
-        _check_where(
-            definition.returns.where, definition.sources, ("returns", "where"), faulty
-        )
+        known, at = _columns_of(definition.sources, definition), ("returns", "where")
+        _check_where(definition.returns.where, definition.sources, known, at, faulty)
         check_returns(definition.returns, definition.sources, faulty)
     if definition.held:
         _check_held(definition.held, faulty)
+    if definition.customers:
+        check_customers(definition.customers, faulty)
     return faults
 
 
@@ -129,7 +131,8 @@ def _check_badge(badge: Badge, definition: Definition, at: Key, faulty: Faulty) 
     if badge.repeat and badge.rule.kind in {"all_of", "any_of"}:
         message = f"repeat does not go with {badge.rule.kind}"
         faulty("wrong_value", message, (*at, "repeat"))
-    _check_where(badge.where, definition.sources, (*at, "where"), faulty)
+    known = _columns_of(definition.sources, definition)
+    _check_where(badge.where, definition.sources, known, (*at, "where"), faulty)
     _check_rule(badge.rule, definition, (*at, "rule"), faulty)
 
 
@@ -166,18 +169,12 @@ def _check_rule(
     _check_at_least(rule, sources, at, faulty)
     if rule.periods is not None and rule.periods < 1:
         faulty("out_of_range", "must be 1 or more", (*at, "periods"))
-    if rule.since is not None and rule.since != "first_activity":
-        message = (
-            "this version counts from 'first_activity' only: a customer column is not "
-            "built yet"
-        )
-        faulty("not_built", message, (*at, "since"))
-    _check_where(rule.where, sources, (*at, "where"), faulty)
-    if rule.of is not None:
-        known = _columns_of(sources)
-        if rule.of not in known:
-            message = f"'{rule.of}' is no column{near(rule.of, known)}: map it first"
-            faulty("unknown_column", message, (*at, "of"))
+    known = _columns_of(sources, definition)
+    _check_since(rule, definition, (*at, "since"), faulty)
+    _check_where(rule.where, sources, known, (*at, "where"), faulty)
+    if rule.of is not None and rule.of not in known:
+        message = f"'{rule.of}' is no column{near(rule.of, known)}: map it first"
+        faulty("unknown_column", message, (*at, "of"))
     for index, part in enumerate(rule.rules):
         inner: Key = (*at, "rules", index)
         if is_part or part.rules or part.kind in {"all_of", "any_of"}:
@@ -185,6 +182,19 @@ def _check_rule(
             faulty("wrong_value", message, (*inner, "kind"))
         else:
             _check_rule(part, definition, inner, faulty, is_part=True)
+
+
+def _check_since(rule: Rule, definition: Definition, at: Key, faulty: Faulty) -> None:
+    """Check that time counts from the first activity, or a moment of the customer."""
+    if rule.since is None or rule.since == "first_activity":
+        return
+    columns = customer_columns(definition.customers)
+    moments = [name for name, dtype in columns.items() if dtype.is_temporal()]
+    if rule.since not in moments:
+        known = ["first_activity", *moments]
+        message = f"'{rule.since}' is no moment{near(rule.since, known)}: there is "
+        more = "" if moments else "; enrolled_at in customers.columns adds another"
+        faulty("unknown_column", f"{message}{', '.join(known)}{more}", at)
 
 
 def _check_rule_keys(rule: Rule, at: Key, faulty: Faulty) -> None:
@@ -240,24 +250,29 @@ def _check_at_least(
 
 
 def _check_where(
-    where: str | None, sources: Iterable[Source], at: Key, faulty: Faulty
+    where: str | None,
+    sources: Iterable[Source],
+    columns: Mapping[str, pl.DataType],
+    at: Key,
+    faulty: Faulty,
 ) -> None:
     """Check that a condition parses and uses what is known."""
     if where is None:
         return
-    sources = tuple(sources)
     decimals = max((s.amount_decimals for s in sources), default=0)
     place = ".".join(str(part) for part in at)
     try:
-        condition(where, _columns_of(sources), place=place, amount_decimals=decimals)
+        condition(where, columns, place=place, amount_decimals=decimals)
     except RetrobadgeError as error:
         for fault in error.faults:
             faulty(fault.code, fault.message, at)
 
 
-def _columns_of(sources: Iterable[Source]) -> dict[str, pl.DataType]:
+def _columns_of(
+    sources: Iterable[Source], definition: Definition
+) -> dict[str, pl.DataType]:
     """Return every column that a condition may use over these sources."""
-    columns = dict(BUILT_INS)
+    columns = {**BUILT_INS, **customer_columns(definition.customers)}
     for source in sources:
         columns.update(activity_columns(source))
     return columns

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from transforms.activity.identifiers import IdentifierKind
 from transforms.definition.checks import checked_faults
 from transforms.definition.places import (
     Key,
@@ -205,6 +206,21 @@ class Held(Strict):
     columns: dict[str, str]
 
 
+class Customers(Strict):
+    """Whose the identifiers in the activity are, by the brand's customer files."""
+
+    identifier: IdentifierKind
+    files: Texts
+    columns: dict[str, str]
+    types: dict[str, ColumnType] = {}
+    country_code: str | None = None
+    where: str | None = None
+    exclude: Texts = ()
+    timezone: str | None = None
+    enrolled_at_format: str = "iso"
+    format: CsvFormat = CsvFormat()
+
+
 class Definition(Strict):
     """A parsed import definition. `text` is what was parsed, byte for byte."""
 
@@ -219,6 +235,7 @@ class Definition(Strict):
     guards: Guards = Guards()
     returns: Returns | None = None
     held: Held | None = None
+    customers: Customers | None = None
     path: str = ""
     text: str = ""
 
@@ -228,12 +245,9 @@ class Definition(Strict):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
-_NOT_BUILT_TABLES = {
-    "customers": "mapping the files' own identifiers to customer ids",
-}
 _HEAD_KEYS = ("name", "description", "owner", "ticket", "timezone")
-_TABLES = ("activity", "badges", "defaults", "quality", "guards", "returns", "held")
-_PLAIN_TABLES = ("quality", "guards", "returns", "held")
+_PLAIN_TABLES = ("quality", "guards", "returns", "held", "customers")
+_TABLES = ("activity", "badges", "defaults", *_PLAIN_TABLES)
 _MODELS: dict[str, type[Strict]] = {
     "sources": Source,
     "format": CsvFormat,
@@ -244,7 +258,10 @@ _MODELS: dict[str, type[Strict]] = {
     "guards": Guards,
     "returns": Returns,
     "held": Held,
+    "customers": Customers,
 }
+# Needed for a table to be one, and nothing else is checked by them.
+_STAND_INS: dict[str | int, object] = {"identifier": "external_id", "files": ["-"]}
 _FIELDS = {
     table: tuple(field for field in model.model_fields if field != "name")
     for table, model in _MODELS.items()
@@ -299,17 +316,8 @@ def _arranged(
     data: dict[str, Any], places: Places
 ) -> tuple[dict[str, Any], list[Fault]]:
     """Return the file's tables in the shape of the models, and what has no place."""
-    faults = [
-        places.fault("not_built", f"this version has no {what} yet: remove it", (key,))
-        for key, what in _NOT_BUILT_TABLES.items()
-        if key in data
-    ]
     known = (*_HEAD_KEYS, *_TABLES)
-    faults += [
-        unknown_key((key,), known, places)
-        for key in data
-        if key not in known and key not in _NOT_BUILT_TABLES
-    ]
+    faults = [unknown_key((key,), known, places) for key in data if key not in known]
     raw = {key: data[key] for key in _HEAD_KEYS if key in data}
     raw |= {key: data[key] for key in _PLAIN_TABLES if key in data}
     raw["sources"] = _sources(data, places, faults)
@@ -404,9 +412,12 @@ def _what_parses(raw: dict[str, Any]) -> Definition | None:
             return Definition.model_validate(rest)
         except ValidationError as error:
             place = real_place(error.errors()[0], rest)
-        needs = {"files", "columns", "constants", "types"} & {*place[2:3]}
-        is_blind = place[0] == "sources" and (len(place) < 3 or bool(needs))
-        if is_blind or not _drop(rest, place):
+        needs = {"files", "columns", "constants", "types"}
+        is_blind = place[0] == "sources" and (len(place) < 3 or place[2] in needs)
+        is_blind |= place[0] == "customers" and (len(place) < 2 or place[1] in needs)
+        if place[0] == "customers" and place[1:2] and place[1] in _STAND_INS:
+            rest["customers"][place[1]] = _STAND_INS[place[1]]
+        elif is_blind or not _drop(rest, place):
             return None
 
 

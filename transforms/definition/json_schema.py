@@ -12,7 +12,7 @@ from transforms.definition.definition import Definition
 
 _DURATION = {"type": "string", "pattern": "^0*[1-9][0-9]*(h|d|w|mo|y)$"}
 _HEAD = ("name", "description", "owner", "ticket", "timezone")
-_TABLES = ("quality", "guards", "returns", "held")
+_TABLES = ("quality", "guards", "returns", "held", "customers")
 
 
 def definition_schema() -> dict[str, Any]:

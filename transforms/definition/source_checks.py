@@ -19,7 +19,7 @@ from transforms.definition.places import Key
 from transforms.errors import near
 
 if TYPE_CHECKING:
-    from transforms.definition.definition import Source
+    from transforms.definition.definition import CsvFormat, Source
 
 Faulty = Callable[[str, str, Key], None]
 
@@ -62,16 +62,11 @@ def _check_source(source: Source, at: Key, faulty: Faulty) -> None:
     if source.timezone is not None:
         check_timezone(source.timezone, (*at, "timezone"), faulty)
     _check_columns(source, at, faulty)
-    _check_format(source, at, faulty)
+    check_format(source.format, at, faulty)
     if not 0 <= source.amount_decimals <= _MAX_DECIMALS:
         message = f"must be 0 to {_MAX_DECIMALS}"
         faulty("out_of_range", message, (*at, "amount_decimals"))
-    if not _is_time_format(source.occurred_at_format):
-        message = (
-            f"'{source.occurred_at_format}' must be iso, epoch_seconds, "
-            "epoch_milliseconds or a strptime format such as %d.%m.%Y %H:%M"
-        )
-        faulty("wrong_value", message, (*at, "occurred_at_format"))
+    check_time_format(source.occurred_at_format, (*at, "occurred_at_format"), faulty)
     if source.grain == "line_item" and "activity_id" not in source.columns:
         message = "lines are one activity by their activity_id: map it in columns"
         faulty("missing_key", message, (*at, "grain"))
@@ -90,6 +85,16 @@ def check_files(files: tuple[str, ...], at: Key, faulty: Faulty) -> None:
                 "files to a disk and name them here"
             )
             faulty("not_built", message, at)
+
+
+def check_time_format(style: str, at: Key, faulty: Faulty) -> None:
+    """Report a format of times that can't be read, or that has no day in it."""
+    if not _is_time_format(style):
+        message = (
+            f"'{style}' must be iso, epoch_seconds, epoch_milliseconds or a strptime "
+            "format such as %d.%m.%Y %H:%M"
+        )
+        faulty("wrong_value", message, at)
 
 
 def _is_time_format(style: str) -> bool:
@@ -112,7 +117,7 @@ def _check_columns(source: Source, at: Key, faulty: Faulty) -> None:
             faulty("missing_key", message, (*at, "columns", required))
     for table, names in (("columns", source.columns), ("constants", source.constants)):
         for name in names:
-            _check_column_name(name, (*at, table, name), faulty)
+            check_column_name(name, (*at, table, name), faulty)
     for name, theirs in source.columns.items():
         _check_theirs(source, name, theirs, (*at, "columns", name), faulty)
     for message, key in (*_wrong_constants(source), *_wrong_types(source)):
@@ -138,7 +143,8 @@ def _wrong_types(source: Source) -> Iterator[tuple[str, Key]]:
             yield message, ("types", name)
 
 
-def _check_column_name(name: str, at: Key, faulty: Faulty) -> None:
+def check_column_name(name: str, at: Key, faulty: Faulty) -> None:
+    """Report our name of a column if a condition could not use it."""
     if name in RESERVED:
         message = f"'{name}' is a column that is always there: choose another name"
         faulty("wrong_value", message, at)
@@ -172,8 +178,8 @@ def _check_theirs(
         faulty("wrong_value", message, at)
 
 
-def _check_format(source: Source, at: Key, faulty: Faulty) -> None:
-    style = source.format
+def check_format(style: CsvFormat, at: Key, faulty: Faulty) -> None:
+    """Report what can't be the format of a CSV; `at` is the table that has it."""
     for key in ("delimiter", "quote"):
         value = getattr(style, key)
         is_none = key == "quote" and not value

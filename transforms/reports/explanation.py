@@ -24,7 +24,13 @@ from transforms.rules.parts import COMBINED, Part, rule_parts
 from transforms.rules.qualifications import qualifications
 from transforms.rules.qualifying import DETAILS
 from transforms.rules.running import running_measures
-from transforms.rules.words import duration_words, number_words, part_words, rule_words
+from transforms.rules.words import (
+    duration_words,
+    number_words,
+    part_words,
+    rule_words,
+    since_words,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -338,7 +344,12 @@ def _distance(
     last = counted[-1]
     happened = _local_day(last.activity["occurred_at"], zone)
     if rule.kind == "elapsed" and rule.after is not None:
-        began = _local_day(counted[0].activity["occurred_at"], zone)
+        since = "occurred_at" if rule.since == "first_activity" else str(rule.since)
+        began = counted[0].activity[since]
+        if began is None:
+            return f"the customer files don't give {since_words(rule)}"
+        if isinstance(began, datetime):
+            began = _local_day(began, zone)
         return f"{duration_words(rule.after)} since {began} have not passed yet"
     best = max(counted, key=lambda one: one.running or 0.0)
     told = f"{_amounts(best.running or 0, threshold, rule)}, last on {happened}"
@@ -358,7 +369,7 @@ def _amounts(measure: float, threshold: float, rule: Rule) -> str:
         "elapsed": "",
     }
     if rule.kind == "elapsed" and rule.after is not None:
-        return f"{duration_words(rule.after)} since the first activity"
+        return f"{duration_words(rule.after)} since {since_words(rule)}"
     return f"{_number(measure)} of {_number(threshold)} {names[rule.kind]}"
 
 

@@ -8,7 +8,7 @@ that was written down with the same plan made anew. Does not belong here: making
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -31,7 +31,8 @@ class PlanParts:
 
     `files`: path → fingerprint; `badges`: name → digest of the platform's facts;
     `windows`: name → those facts in words. `awards`: award_id, badge, customer_id,
-    earn_event_date Datetime(us, UTC), result (planned or held).
+    earn_event_date Datetime(us, UTC), result (planned or held). `customers`: customer
+    files and suppression lists, path → SHA-256.
     """
 
     target: str
@@ -40,12 +41,14 @@ class PlanParts:
     badges: Mapping[str, str]
     windows: Mapping[str, str]
     awards: pl.DataFrame
+    customers: Mapping[str, str] = field(default_factory=dict)
 
 
 def plan_digest(parts: PlanParts) -> str:
     """Return a SHA-256 of everything that an approval is given for."""
     said = [parts.target, parts.definition_digest]
     said += sorted(parts.files.values())
+    said += [f"{path}={digest}" for path, digest in sorted(parts.customers.items())]
     said += [f"{name}={digest}" for name, digest in sorted(parts.badges.items())]
     rows = parts.awards.select("award_id", "earn_event_date", "result")
     said += [
@@ -94,7 +97,10 @@ def _moved(
             f"({then.definition_digest[:12]} then, {now.definition_digest[:12]} now)"
         )
         yield "definition_moved", told, None
-    yield from _moved_files(then.files, now.files)
+    yield from _moved_files(then.files, now.files, "activity file", "activity.files")
+    yield from _moved_files(
+        then.customers, now.customers, "customer file", "customers.files"
+    )
     for name in sorted(then.badges.keys() | now.badges.keys()):
         if then.badges.get(name) != now.badges.get(name):
             told = (
@@ -107,16 +113,16 @@ def _moved(
 
 
 def _moved_files(
-    then: Mapping[str, str], now: Mapping[str, str]
+    then: Mapping[str, str], now: Mapping[str, str], what: str, key: str
 ) -> Iterator[tuple[str, str, str | None]]:
     for path in sorted(then.keys() | now.keys()):
         if path not in now:
-            yield "files_moved", f"activity file {path} is gone", "activity.files"
+            yield "files_moved", f"{what} {path} is gone", key
         elif path not in then:
-            yield "files_moved", f"activity file {path} is new", "activity.files"
+            yield "files_moved", f"{what} {path} is new", key
         elif then[path] != now[path]:
-            told = f"activity file {path} has another content, or is read otherwise"
-            yield "files_moved", told, "activity.files"
+            told = f"{what} {path} has another content, or is read otherwise"
+            yield "files_moved", told, key
 
 
 def _moved_awards(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from transforms.activity.accepted import CUSTOMER
 from transforms.errors import DefinitionRefused, Fault
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def _meaningless_keys(part: Part) -> list[str]:
     wrong = {
         "within": rule.within is not None and counts_nothing,
         "per": rule.per is not None and (counts_nothing or rule.within is not None),
-        "since": rule.since not in {None, "first_activity"},
+        "since": rule.since not in {None, "first_activity"}
+        and not str(rule.since).startswith(CUSTOMER),
     }
     missing = [key for key in _NEEDED[rule.kind] if not getattr(rule, key)]
     wrong |= dict.fromkeys(missing, True)

@@ -18,9 +18,9 @@ Decided here, where the definition leaves it open:
   counts for the next streak.
 * `threshold` is the rule's bound (`at_least`, `periods`, or the count of `after`), the
   same for every occurrence; `measure` runs on where counting runs on.
-* `elapsed` is proved by the first activity, in units of `after`, and never dated before
-  it. `mo` and `y` multiples count from the first day: 31 January, then 28 February,
-  then 31 March.
+* `elapsed` is proved by the first activity, in units of `after`. Since that activity it
+  is never dated before it; since a moment of the customer it may be. `mo` and `y`
+  multiples count from the first day: 31 January, then 28 February, then 31 March.
 * With `per`, `max_occurrences` keeps the earliest periods.
 """
 
@@ -138,6 +138,8 @@ def required_columns(badge: Badge) -> set[str]:
 
 def _value_name(rule: Rule) -> str | None:
     """Return the column whose values the rule looks at."""
+    if rule.since not in {None, "first_activity"}:
+        return rule.since
     return "amount" if rule.kind == "total_amount" else rule.of
 
 

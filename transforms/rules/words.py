@@ -36,6 +36,13 @@ def duration_words(duration: Duration) -> str:
     return f"{duration.count} {unit}{'' if duration.count == 1 else 's'}"
 
 
+def since_words(rule: Rule) -> str:
+    """Return from when an `elapsed` counts: `the first activity`."""
+    if rule.since == "first_activity":
+        return "the first activity"
+    return f"the customer's {str(rule.since).removeprefix('customer.')}"
+
+
 def ordinal_words(number: int) -> str:
     """Return 1st, 2nd, 3rd, 4th, 11th, 21st and so on."""
     tens, ones = divmod(number % 100, 10)
@@ -91,9 +98,8 @@ def _streak(rule: Rule, badge: Badge) -> str:
 
 
 def _elapsed(rule: Rule, badge: Badge) -> str:
-    since = str(rule.since).replace("_", " ")
     after = duration_words(rule.after) if rule.after else ""
-    return f"{'every ' if badge.repeat else ''}{after} since the {since}"
+    return f"{'every ' if badge.repeat else ''}{after} since {since_words(rule)}"
 
 
 _KINDS = {

@@ -7,5 +7,5 @@ INNER JOIN request_awards AS q ON q.request_id = t.request_id
 INNER JOIN audit AS a ON a.award_id = q.award_id
 LEFT JOIN error_codes AS c ON c.code = t.error_code
 WHERE a.badge_meta_id = $badge_meta_id AND a.series = $series
-    AND a.customer_id = $customer_id
+    AND a.customer_id = ANY($customer_ids)
 ORDER BY t.started_at

@@ -5,5 +5,5 @@ SELECT
 FROM award_events AS e
 INNER JOIN audit AS a ON a.award_id = e.award_id
 WHERE a.badge_meta_id = $badge_meta_id AND a.series = $series
-    AND a.customer_id = $customer_id
+    AND a.customer_id = ANY($customer_ids)
 ORDER BY e.event_seq

@@ -1,0 +1,189 @@
+"""Finds and reads the brand's customer files and suppression lists.
+
+Belongs here: which files there are, and what they hold all together. Does not belong
+here: what a row means and whose an identifier is (`transforms.customers`), and the rows
+of activity (`flows.files.mapping`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+import polars as pl
+
+from flows.files.activity_files import FoundFile, file_rows, find_files
+from flows.files.file_bytes import content_digest
+from transforms.customers.listed import (
+    SUPPRESSED,
+    UNREADABLE,
+    listed_customers,
+    no_customers,
+    suppressed,
+)
+from transforms.customers.mapping import KnownCustomers, known_customers
+from transforms.definition.definition import Customers, Definition, Source
+from transforms.errors import Fault, FilesRefused
+
+MAP_SCHEME = "retrobadge/map/1"
+_MOST_FAULTS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerFiles:
+    """What the customer files say, and which files said it.
+
+    `files`: path → SHA-256 of the content, suppression lists among them; `digest` is of
+    everything that a mapping depends on; `notes` are what a reader must know besides.
+    """
+
+    known: KnownCustomers
+    files: Mapping[str, str]
+    digest: str
+    notes: tuple[str, ...]
+
+
+def read_customers(definition: Definition) -> CustomerFiles | None:
+    """Return what the customer files of a definition say; None where it has none.
+
+    Raises FilesRefused for what can't be read, and where the files contradict
+    themselves.
+    """
+    customers = definition.customers
+    if customers is None:
+        return None
+    listed, notes, files = _listed(definition, customers)
+    unwelcome, lists = _suppressed(definition, customers)
+    settings = customers.model_dump(mode="json", exclude={"files", "exclude"})
+    said = (MAP_SCHEME, settings, definition.timezone, [*files.values()], lists)
+    return CustomerFiles(
+        known=known_customers(listed, unwelcome, customers),
+        files={**files, **lists},
+        digest=_digest(said),
+        notes=tuple(notes),
+    )
+
+
+def _listed(
+    definition: Definition, customers: Customers
+) -> tuple[pl.DataFrame, list[str], dict[str, str]]:
+    """Return the rows of all customer files, what is told of them, their digests."""
+    source = _source(customers, dict(customers.columns), customers.files)
+    timezone = customers.timezone or definition.timezone
+    order, shown = pl.lit(0, dtype=pl.Int32), pl.lit("")
+    nobody = no_customers(customers).with_columns(file_order=order, shown=shown)
+    frames, faults = [nobody], list[Fault]()
+    notes, digests = list[str](), dict[str, str]()
+    for found in _found(definition, source, "files"):
+        before = content_digest(found.location)
+        unreadable = [UNREADABLE.to_frame()]
+        for chunk in file_rows(found, source):
+            listed = listed_customers(
+                chunk, customers, timezone=timezone, shown=found.path
+            )
+            order = pl.lit(found.file_order, dtype=pl.Int32)
+            frames.append(
+                listed.rows.with_columns(file_order=order, shown=pl.lit(found.path))
+            )
+            unreadable.append(listed.unreadable)
+            faults += listed.faults[: _MOST_FAULTS - len(faults)]
+        digests[found.path] = _unchanged(found, before)
+        notes += _notes(pl.concat(unreadable), customers, found.path)
+    if faults:
+        raise FilesRefused(*faults)
+    return pl.concat(frames), notes, digests
+
+
+def _notes(unreadable: pl.DataFrame, customers: Customers, shown: str) -> Iterator[str]:
+    """Tell of identifiers that nothing can be mapped by."""
+    if unreadable.is_empty():
+        return
+    first = unreadable.row(0, named=True)
+    yield (
+        f"customers: {unreadable.height:,} identifiers in {shown} can't be read as "
+        f"{customers.identifier}, so no activity is mapped by them; the first is in "
+        f"row {first['row_number']}: {first['reason']}"
+    )
+
+
+def _suppressed(
+    definition: Definition, customers: Customers
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return SUPPRESSED of all suppression lists, and their digests."""
+    frames, digests = [SUPPRESSED.to_frame()], dict[str, str]()
+    if not customers.exclude:
+        return frames[0], digests
+    source = _source(customers, {}, customers.exclude)
+    for found in _found(definition, source, "exclude"):
+        before = content_digest(found.location)
+        rows, faults = _list_of(found, customers)
+        frames.append(rows)
+        digests[found.path] = _unchanged(found, before)
+        if faults:
+            raise FilesRefused(*faults[:_MOST_FAULTS])
+    return pl.concat(frames), digests
+
+
+def _list_of(
+    found: FoundFile, customers: Customers
+) -> tuple[pl.DataFrame, list[Fault]]:
+    """Read a list that has the column of identifiers, of customer ids, or both."""
+    names = {name: customers.columns[name] for name in SUPPRESSED}
+    refused: FilesRefused | None = None
+    for columns in (names, *({name: theirs} for name, theirs in names.items())):
+        source = _source(customers, columns, ())
+        try:
+            chunks = [
+                suppressed(chunk, customers, shown=found.path)
+                for chunk in file_rows(found, source)
+            ]
+        except FilesRefused as error:
+            if any(fault.code != "column_missing" for fault in error.faults):
+                raise
+            refused = refused or error
+        else:
+            rows = pl.concat([SUPPRESSED.to_frame(), *(rows for rows, _ in chunks)])
+            return rows, [fault for _, faults in chunks for fault in faults]
+    raise FilesRefused.of(
+        "column_missing",
+        f"a suppression list has the column {' or '.join(names.values())}, as the "
+        f"customer files have: {refused}",
+        file=found.path,
+    )
+
+
+def _source(
+    customers: Customers, columns: dict[str, Any], files: tuple[str, ...]
+) -> Source:
+    """Return customer files as the readers of activity files know files."""
+    return Source(
+        name="customers", files=files, columns=columns, format=customers.format
+    )
+
+
+def _found(definition: Definition, source: Source, key: str) -> list[FoundFile]:
+    try:
+        return find_files(definition.model_copy(update={"sources": (source,)}))
+    except FilesRefused as refused:
+        column = f"customers.{key}"
+        raise FilesRefused(
+            *(replace(fault, column=column) for fault in refused.faults)
+        ) from None
+
+
+def _unchanged(found: FoundFile, before: str) -> str:
+    """Return the digest of a file, the same before it was read and after."""
+    if content_digest(found.location) != before:
+        raise FilesRefused.of(
+            "file_changed",
+            "changed while it was read: run again when it is complete",
+            file=found.path,
+        )
+    return before
+
+
+def _digest(said: object) -> str:
+    return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()

@@ -1,0 +1,1 @@
+"""Whose an identifier is: the brand's customer files, merges and suppression lists."""
