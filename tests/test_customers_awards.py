@@ -312,3 +312,37 @@ def test_a_file_that_is_gone_is_mapped_anew(tmp_path: Path) -> None:
         assert report.counts["rows_accepted"] == 3
         assert report.counts["awards_in_ledger"] == 1
         assert awards(shop) == [(101, ANN, "issued")]
+
+
+def test_lines_and_returns_of_mapped_customers(tmp_path: Path) -> None:
+    """Lines are one bill and returns find it, whichever number a row names.
+
+    | bill | lines | number             | came back   | counts for |
+    |------|-------|--------------------|-------------|------------|
+    | b1   | 2     | Ann's, in two ways |             | 101        |
+    | b2   | 1     | Ann's other number |             | 101        |
+    | b3   | 1     | Bob's              | by r3, whole | nobody    |
+    | b4   | 2     | Bob's              |             | 102        |
+    """
+    lines = """who,bill,at,paid,of
+ANN,b1,2017-05-01T12:00:00,1.00,
+0ANN,b1,2017-05-01T12:01:00,2.00,
+CAT,b2,2017-05-02T12:00:00,3.00,
+BOB,b3,2017-05-03T12:00:00,4.00,
+BOB,b4,2017-05-04T12:00:00,5.00,
+BOB,b4,2017-05-04T12:01:00,6.00,
+BOB,r3,2017-05-05T12:00:00,-4.00,b3
+"""
+    for name, number in (("ANN", ANN), ("BOB", BOB), ("CAT", CAT)):
+        lines = lines.replace(name, number)
+    with brand(tmp_path) as shop:
+        more = '[returns]\nwhere = "amount < 0"\nparent = "parent"\npartial = "keep"\n'
+        text = mapped_definition(more=more).replace('"*.csv"', '"may.csv"')
+        text = text.replace('amount = "paid"', 'amount = "paid", parent = "of"')
+        shop.define(text.replace("[customers]", 'grain = "line_item"\n[customers]'))
+        (shop.folder / "who").mkdir()
+        rows = (f"101,{ANN},,,", f"102,{BOB},,,", f"101,{CAT},,,")
+        shop.write(**{"who/all": who(*rows)}, may=lines)
+        report = shop.run()
+        assert report.is_balanced
+        assert awards(shop) == [(101, CAT, "issued")]
