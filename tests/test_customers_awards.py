@@ -323,6 +323,8 @@ def test_lines_and_returns_of_mapped_customers(tmp_path: Path) -> None:
     | b2   | 1     | Ann's other number |             | 101        |
     | b3   | 1     | Bob's              | by r3, whole | nobody    |
     | b4   | 2     | Bob's              |             | 102        |
+
+    Two bills earn the badge, so Ann has it, by the row of her other number.
     """
     lines = """who,bill,at,paid,of
 ANN,b1,2017-05-01T12:00:00,1.00,
