@@ -80,6 +80,10 @@ MERGES = {
         ["101,ANN,102", "102,ANN,", "102,BOB,"],
         {"ANN": 102, "BOB": 102},
     ),
+    "merged further since": (
+        ["101,ANN,103", "103,CAT,102", "101,ANN,102", "102,BOB,"],
+        {"ANN": 102, "BOB": 102},
+    ),
     "two numbers of one": (["101,ANN,", "101,BOB,"], {"ANN": 101, "BOB": 101}),
     "of two customers": (["101,ANN,", "102,ANN,", "102,BOB,"], {"BOB": 102}),
 }
@@ -103,6 +107,14 @@ def test_merged_customers_are_their_survivors(tmp_path: Path, case: str) -> None
     [
         (["101,ANN,102,,", "102,BOB,101,,"], ["who/all.csv:2 None merged_in_a_circle"]),
         (["101,ANN,102,,", "101,BOB,103,,"], ["who/all.csv:3 None two_survivors"]),
+        (
+            ["104,ANN,101,,", "101,ANN,102,,", "101,BOB,103,,", "103,,105,,"],
+            ["who/all.csv:4 None two_survivors"],
+        ),
+        (
+            ["104,ANN,101,,", "101,,102,,", "102,,103,,", "103,BOB,101,,"],
+            ["who/all.csv:3 None merged_in_a_circle"],
+        ),
         (["x,ANN,,,", "0,BOB,,,"], ["who/all.csv:2 id row", "who/all.csv:3 id row"]),
         ([",ANN,,,"], ["who/all.csv:2 id row"]),
         (["101,ANN,x,,"], ["who/all.csv:2 into row"]),

@@ -126,9 +126,12 @@ def _kept(
     record = home / f"{name}.json"
     if not (accepted.is_file() and rejected.is_file() and record.is_file()):
         return None
-    counts = orjson.loads(record.read_bytes())
+    try:
+        counts = orjson.loads(record.read_bytes())
+        several = counts["rows_several"]
+    except (orjson.JSONDecodeError, KeyError):
+        return None  # written by another version: it is mapped again
     os.utime(record)  # it was taken
-    several = counts["rows_several"]
     customers = definition.customers
     reasons = dict(file.reasons)
     if several and customers is not None:

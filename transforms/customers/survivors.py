@@ -6,7 +6,7 @@ Does not belong here: what a survivor is awarded (`awards.covered`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -23,69 +23,87 @@ def survivors_of(merges: pl.DataFrame) -> tuple[pl.DataFrame, list[Fault]]:
     """Return SURVIVORS: every merged customer and who stands for it in the end.
 
     `merges`: customer_id, survivor_id (Int64), shown String and row_number Int64: where
-    it is said. A customer who is said to survive itself was not merged. Two survivors
-    of one customer and circles are faults.
+    it is said. A customer who is said to survive itself was not merged. Whoever is
+    said to be merged into several is fine where all of them end in one: an older file
+    does not know the later merges. Two ends and circles are faults.
     """
-    said = merges.filter(
-        pl.col("survivor_id").is_not_null(),
-        pl.col("survivor_id") != pl.col("customer_id"),
-    )
-    links = said.unique(["customer_id", "survivor_id"], maintain_order=True)
-    faults = list(_two_survivors(links))
-    into = dict(links.select("customer_id", "survivor_id").iter_rows())
-    ends, circles = _ends(into)
-    places = {
-        row["customer_id"]: (row["shown"], row["row_number"])
-        for row in links.iter_rows(named=True)
-    }
-    faults += [_circle(circle, places) for circle in circles]
-    frame = pl.DataFrame(
-        {"customer_id": list(ends), "survivor_id": list(ends.values())},
-        schema=SURVIVORS,
-    )
-    return frame, faults
-
-
-def _two_survivors(links: pl.DataFrame) -> Iterable[Fault]:
-    doubled = links.filter(pl.col("customer_id").is_duplicated())
-    for (customer_id,), rows in doubled.group_by("customer_id", maintain_order=True):
-        names = " and ".join(str(one) for one in rows["survivor_id"].head(_SHOWN))
-        yield Fault(
-            code="two_survivors",
-            message=f"customer {customer_id} was merged into {names}: leave one of "
-            "them",
-            file=rows["shown"][-1],
-            row=rows["row_number"][-1],
+    links = (
+        merges.filter(
+            pl.col("survivor_id").is_not_null(),
+            pl.col("survivor_id") != pl.col("customer_id"),
         )
+        .select("customer_id", "survivor_id", "shown", "row_number")
+        .unique(["customer_id", "survivor_id"], keep="first", maintain_order=True)
+        .sort("customer_id", "survivor_id")
+    )
+    into: dict[int, list[int]] = {}
+    for customer_id, survivor_id in links.select(*SURVIVORS).iter_rows():
+        into.setdefault(customer_id, []).append(survivor_id)
+    ends = _ends(into)
+    faults = [
+        _fault(
+            "two_survivors",
+            f"customer {one} was merged into "
+            f"{' and '.join(map(str, into[one][:_SHOWN]))}, who are two: leave one out",
+            one,
+            links,
+        )
+        for one, found in ends.items()
+        if len(found) > 1 and len(into[one]) > 1
+    ]
+    faults += [
+        _fault(
+            "merged_in_a_circle",
+            f"customer {' into '.join(map(str, (*circle[:_SHOWN], circle[0])))}: "
+            "nobody survives; leave one of these merges out",
+            circle[0],
+            links,
+        )
+        for circle in _circles({k: v for k, v in into.items() if k not in ends})
+    ]
+    found = {one: min(several) for one, several in ends.items()}
+    columns = {"customer_id": list(found), "survivor_id": list(found.values())}
+    return pl.DataFrame(columns, schema=SURVIVORS), faults
 
 
-def _ends(into: Mapping[int, int]) -> tuple[dict[int, int], list[tuple[int, ...]]]:
-    """Return whom each merged customer ends in, and the circles among them."""
-    ends: dict[int, int] = {}
-    circles: list[tuple[int, ...]] = []
-    for start in into:
+def _ends(into: Mapping[int, Sequence[int]]) -> dict[int, set[int]]:
+    """Return in whom each merged customer ends; whoever comes to no end is left out."""
+    left = {one: len(survivors) for one, survivors in into.items()}
+    merged: dict[int, list[int]] = {}
+    for one, survivors in into.items():
+        for survivor in survivors:
+            merged.setdefault(survivor, []).append(one)
+    ends: dict[int, set[int]] = {}
+    ready = [one for one in merged if one not in into]
+    while ready:
+        survivor = ready.pop()
+        for one in merged.get(survivor, ()):
+            ends.setdefault(one, set()).update(ends.get(survivor) or {survivor})
+            left[one] -= 1
+            if not left[one]:
+                ready.append(one)
+    return {one: ends[one] for one in into if not left[one]}
+
+
+def _circles(into: Mapping[int, Sequence[int]]) -> Iterator[tuple[int, ...]]:
+    """Yield the circles among customers who come to no end."""
+    seen: set[int] = set()
+    for start in sorted(into):
         way: dict[int, None] = {}
         here = start
-        while here in into and here not in ends and here not in way:
+        while here not in seen and here not in way:
             way[here] = None
-            here = into[here]
+            here = next(one for one in into[here] if one in into)
         if here in way:
-            circle = list(way)[list(way).index(here) :]
-            circles.append(tuple(circle))
-        end = ends.get(here, here)
-        ends.update(dict.fromkeys(way, end))
-    return ends, circles
+            yield tuple(way)[list(way).index(here) :]
+        seen.update(way)
 
 
-def _circle(circle: tuple[int, ...], places: Mapping[int, tuple[str, int]]) -> Fault:
-    shown = " into ".join(str(one) for one in (*circle[:_SHOWN], circle[0]))
-    file, row = places[circle[0]]
-    return Fault(
-        code="merged_in_a_circle",
-        message=f"customer {shown}: nobody survives; leave one of these merges out",
-        file=file,
-        row=row,
-    )
+def _fault(code: str, message: str, customer_id: int, links: pl.DataFrame) -> Fault:
+    """Return a fault with the last row that says something of the customer."""
+    said = links.filter(pl.col("customer_id") == customer_id)
+    shown, row = said.select("shown", "row_number").sort("row_number").row(-1)
+    return Fault(code=code, message=message, file=shown, row=row)
 
 
 def by_survivors(frame: pl.DataFrame, survivors: pl.DataFrame | None) -> pl.DataFrame:
