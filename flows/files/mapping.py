@@ -70,11 +70,9 @@ def _write(
     fates = fates_of(named[_ID], known, customers)
     fates = fates.join(named, on=_ID, validate="1:1")
     owners = fates.filter(pl.col("fate") == Fate.MAPPED).select(_ID, "customer_id")
+    # Few owners first, so that the many rows are joined once.
+    owners = owners.join(known.attributes, on="customer_id", how="left")
     mapped = rows.join(owners.lazy(), on=_ID, how="left", maintain_order="left")
-    if known.attributes.width > 1:
-        mapped = mapped.join(
-            known.attributes.lazy(), on="customer_id", how="left", maintain_order="left"
-        )
     sink(mapped, drafts.accepted)
     several = fates.filter(pl.col("fate") == Fate.SEVERAL)[_ID]
     lines = _lines(rows, several, _column(file, definition), customers)
