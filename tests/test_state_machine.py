@@ -47,7 +47,13 @@ columns = {{ customer_id = "who", activity_id = "bill", occurred_at = "at" }}
 badge_meta_id = "{BADGE}"
 reference_id = "retro"
 rule = {{ kind = "activity_count", at_least = 2 }}
+
+[customers]
+identifier = "external_id"
+files = ["customers/*.csv"]
+columns = {{ identifier = "code", customer_id = "id", survivor_id = "survivor" }}
 """
+WHO = range(1, 8)
 ZONES = ("America/New_York", "Asia/Tokyo")
 _visits = st.lists(
     st.tuples(st.integers(1, 7), st.integers(1, 9), st.integers(1, 28)), max_size=12
@@ -59,7 +65,8 @@ class Imports(RuleBasedStateMachine):
 
     The model: bill → visit of the newest file that has it; whoever has two visits is
     due, on the day of the second, and once due and sent never again, unless the award
-    was taken back and released.
+    was taken back and released. Customers who were merged are one, the survivor, and
+    have what any of them has.
     """
 
     def __init__(self) -> None:
@@ -77,6 +84,7 @@ class Imports(RuleBasedStateMachine):
         self.files: dict[str, list[tuple[int, int, int]]] = {}
         self.zone = ZONES[0]
         self.was_due: dict[int, set[datetime]] = defaultdict(set)
+        self.survivors = {who: who for who in WHO}
         self.revoked: set[int] = set()
         self.refused: set[int] = set()
         self.is_finished = False
@@ -89,6 +97,7 @@ class Imports(RuleBasedStateMachine):
     def begin(self, visits: list[tuple[int, int, int]]) -> None:
         """Write the first file and the definition."""
         self.shop.define(DEFINITION)
+        self._write_customers()
         self.write("april", visits)
 
     @rule(name=st.sampled_from(FILES), visits=_visits)
@@ -98,7 +107,7 @@ class Imports(RuleBasedStateMachine):
             {(who, bill): (who, bill, day) for who, bill, day in visits}.values()
         )
         self.files[name] = rows
-        lines = [f"{w},{w}-{b},2017-05-{d:02d}T12:00:00" for w, b, d in rows]
+        lines = [f"C{w},{w}-{b},2017-05-{d:02d}T12:00:00" for w, b, d in rows]
         self.shop.write(**{name: "\n".join(["who,bill,at", *lines, ""])})
         self.is_finished = False
 
@@ -109,6 +118,19 @@ class Imports(RuleBasedStateMachine):
         name = max(self.files)
         del self.files[name]
         (self.shop.folder / f"{name}.csv").unlink()
+        self.is_finished = False
+
+    @rule(gone=st.integers(1, 7), survivor=st.integers(1, 7))
+    def merge(self, gone: int, survivor: int) -> None:
+        """Make two customers one, on the platform and in the brand's file."""
+        survivor = self.survivors[survivor]
+        if self.survivors[gone] == survivor:
+            return
+        gone = self.survivors[gone]
+        for who, one in self.survivors.items():
+            if one == gone:
+                self.survivors[who] = survivor
+        self._write_customers()
         self.is_finished = False
 
     @rule(zone=st.sampled_from(ZONES), batch=st.sampled_from(("2", "3")))
@@ -123,6 +145,7 @@ class Imports(RuleBasedStateMachine):
     def run(self, fault: Any, nth: int) -> None:
         """Run to the end, perhaps with a fault; and again if that left something."""
         self._remember()
+        covered, before = self._covered(), self._earned()
         if fault is not None:
             self.shop.sandbox.fault(fault, nth=nth)
         for _ in range(4):
@@ -131,6 +154,8 @@ class Imports(RuleBasedStateMachine):
             self.shop.sandbox.clear_faults()
             if report.exit_status == 0 and not report.waiting:
                 break
+        news = [e for e in self.shop.sandbox.earns() if e.earned_badge_id not in before]
+        assert not covered & {self.survivors[earn.customer_id] for earn in news}
         self.is_finished = True
 
     @rule(call=st.integers(1, 14))
@@ -212,6 +237,13 @@ class Imports(RuleBasedStateMachine):
         with suppress(asyncio.CancelledError):
             await task
 
+    def _write_customers(self) -> None:
+        folder = self.shop.folder / "customers"
+        folder.mkdir(exist_ok=True)
+        lines = [f"C{w},{w},{'' if s == w else s}" for w, s in self.survivors.items()]
+        text = "\n".join(["code,id,survivor", *lines, ""])
+        (folder / "all.csv").write_text(text)
+
     def _due(self) -> dict[int, datetime]:
         """Return who is due, and when, by the files as they are."""
         newest: dict[tuple[int, int], int] = {}
@@ -219,7 +251,7 @@ class Imports(RuleBasedStateMachine):
             newest |= {(who, bill): day for who, bill, day in self.files[name]}
         days: dict[int, list[int]] = defaultdict(list)
         for (who, _), day in newest.items():
-            days[who].append(day)
+            days[self.survivors[who]].append(day)
         zone = ZoneInfo(self.zone)
         return {
             who: datetime(2017, 5, sorted(found)[1], 12, tzinfo=zone).astimezone(UTC)
@@ -230,6 +262,20 @@ class Imports(RuleBasedStateMachine):
     def _remember(self) -> None:
         for who, when in self._due().items():
             self.was_due[who].add(when)
+
+    def _covered(self) -> set[int]:
+        """Return who has it by any of those who are one with them; none if some open.
+
+        What was reserved before a merge goes out as it was reserved, to each of them.
+        """
+        if not self.shop.home.audit.exists():
+            return set()
+        if self._customers("status IN ('planned', 'sent', 'unknown')"):
+            return set()
+        return {self.survivors[who] for who in self._active() | self.revoked}
+
+    def _earned(self) -> set[str]:
+        return {earn.earned_badge_id for earn in self.shop.sandbox.earns()}
 
     def _active(self) -> set[int]:
         return {e.customer_id for e in self.shop.sandbox.earns() if e.is_active}
@@ -256,7 +302,6 @@ class Imports(RuleBasedStateMachine):
         if not self.is_finished:
             return
         audit = audited(self.shop.home)
-        there = {e.earned_badge_id for e in self.shop.sandbox.earns()}
         stands = {
             row["customer_id"]: row["status"]
             for row in audit.awards
@@ -268,14 +313,14 @@ class Imports(RuleBasedStateMachine):
         }
         said = {who: by_model.get(who, "refused") for who in stands}
 
-        assert set(self._due()) <= set(stands)
+        assert set(self._due()) <= {self.survivors[who] for who in stands}
         assert {w for w, status in said.items() if status == "refused"} <= self.refused
         assert all(said[who] in (status, "refused") for who, status in stands.items())
         assert self._active() | self.revoked == {
             who for who, status in stands.items() if status in ("issued", "revoked")
         }
         ids = {row["earned_badge_id"] for row in audit.awards} - {None}
-        assert ids <= there
+        assert ids <= self._earned()
         assert broken_chains(audit.events) == []
 
 
