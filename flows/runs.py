@@ -413,7 +413,8 @@ def _recorded(run: Run, kind: str, now: datetime) -> Iterator[Run]:
 
 def new_run_id(now: datetime) -> str:
     """Return an id that sorts by time and that no other run has."""
-    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+    milliseconds = now.microsecond // 1000
+    return f"{now:%Y%m%dT%H%M%S}{milliseconds:03}-{uuid.uuid4().hex[:6]}"
 
 
 def _begin(run: Run, kind: str, now: datetime) -> None:

@@ -35,9 +35,9 @@ def test_a_draft_can_be_completed_and_checked(tmp_path: Path) -> None:
     """Guesses of a plain file hold; what can't be known is refused until it is said."""
     with brand(tmp_path) as shop:
         shop.write(
-            bills="customer_id,bill_id,store,purchased_at,amount,items\n"
-            "7,b1,S1,2017-05-01T12:00:00,9.99,3\n"
-            "8,b2,S2,2017-05-02T12:00:00,-1.00,1\n"
+            bills="customer_id,bill_id,store,purchased_at,amount,items,Hour\n"
+            "7,b1,S1,2017-05-01T12:00:00,9.99,3,12\n"
+            "8,b2,S2,2017-05-02T12:00:00,-1.00,1,12\n"
         )
         text = draft(shop.folder, "bills.csv")
         with pytest.raises(DefinitionRefused) as refused:
@@ -62,6 +62,7 @@ def test_a_draft_can_be_completed_and_checked(tmp_path: Path) -> None:
             "amount": "amount",
             "store": "store",
             "items": "items",
+            "file_hour": "Hour",  # `hour` is what rules call the local hour
         }
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from transforms.activity.accepted import RESERVED
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -322,9 +324,16 @@ def _column_lines(head: FileHead, guesses: Mapping[str, Guess]) -> Iterator[str]
     if rest:
         yield "# Further columns, to be used in `where` and `of`:"
     for name in rest:
-        ours = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
-        usable = bool(re.fullmatch(r"[a-z][a-z0-9_]*", ours)) and ours not in _CORE
-        yield f"{'' if usable else '# '}{_key(ours or name)} = {_text(name)}"
+        ours = _ours(name)
+        yield f"{'' if ours else '# '}{_key(ours or name)} = {_text(name)}"
+
+
+def _ours(name: str) -> str | None:
+    """Return a name that a definition may give to a column; None if there is none."""
+    ours = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
+    if ours in RESERVED or ours in _CORE:
+        ours = f"file_{ours}"
+    return ours if re.fullmatch(r"[a-z][a-z0-9_]*", ours) else None
 
 
 def _theirs(names: Sequence[str]) -> str:
@@ -343,8 +352,7 @@ def _type_lines(head: FileHead, guesses: Mapping[str, Guess]) -> Iterator[str]:
     lines = []
     for name in head.rows.columns:
         values = head.rows[name].drop_nulls()
-        ours = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
-        if name in used or not re.fullmatch(r"[a-z][a-z0-9_]*", ours):
+        if name in used or (ours := _ours(name)) is None:
             continue
         for kind, pattern in (
             ("integer", r"^-?\d{1,18}$"),
