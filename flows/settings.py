@@ -217,6 +217,11 @@ def _unknown_names(found: Lines, env_file: Path | None) -> Iterator[Fault]:
     """Find the names that are no setting and were surely meant to be one."""
     known = [name.upper() for name in Settings.model_fields]
     for name in sorted(found):
+        if name.startswith("AWS_") and found[name][1] is not None:
+            message = "is taken from the environment alone, where AWS's own library "
+            message += "looks for it: set it there, and remove this line"
+            yield _placed("setting_elsewhere", message, name, found, env_file)
+            continue
         near = difflib.get_close_matches(name.upper(), known, n=2, cutoff=0.75)
         is_ours = name.upper().startswith(("CAPILLARY_", "RETROBADGE_"))
         is_slip = bool(difflib.get_close_matches(name.upper(), known, cutoff=0.92))

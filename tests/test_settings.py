@@ -95,6 +95,18 @@ def test_password_is_taken_as_written(tmp_path):
     assert given.capillary_password.get_secret_value() == "a #${HOME} b"
 
 
+def test_a_login_for_object_storage_is_not_read_from_env_file(tmp_path):
+    """AWS's library doesn't read `.env`: a line there is refused, not ignored."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("AWS_PROFILE=loyalty\nAWS_SECRET_ACCESS_KEY=abc123\n")
+
+    (profile, secret) = faults(PLATFORM, env_file)
+    assert (profile.code, profile.row) == ("setting_elsewhere", 1)
+    assert (secret.column, secret.row) == ("AWS_SECRET_ACCESS_KEY", 2)
+    assert "abc123" not in str(secret)
+    assert settings(PLATFORM | {"AWS_PROFILE": "loyalty"}, env_file=None)
+
+
 def test_absent_env_file(tmp_path):
     """A `.env` that isn't there is no fault."""
     given = settings(PLATFORM, env_file=tmp_path / ".env")
