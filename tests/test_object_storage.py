@@ -15,6 +15,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from factories_definition import badge_text, definition, definition_text
+from factories_imports import DEFINITION as VISITS
+from factories_imports import brand, visits
 from factories_storage import (
     KEY_ID,
     PAGE,
@@ -211,6 +213,7 @@ def test_an_object_that_is_gone_is_missed(tmp_path, lake):
         ("a.jsonl.gz", gzip.compress(ndjson(TEXT).encode())),
         ("a.parquet", parquet(TEXT)),
     ],
+    ids=("csv", "gz", "zst", "ndjson", "jsonl.gz", "parquet"),
 )
 def test_every_format_is_read_as_on_a_disk(tmp_path, lake, name, content):
     """Rows, counts and fingerprint are those of the same file on a disk."""
@@ -304,6 +307,21 @@ def test_a_list_of_held_earns_may_be_stored(tmp_path, lake):
     none = rest.replace("earns/*", "none/*")
     with pytest.raises(FilesRefused, match=r"lake/none/.* matches no file"):
         held_earns(defined(tmp_path, "a.csv", rest=none))
+
+
+def test_a_customer_is_explained_from_stored_rows(tmp_path, lake):
+    """What was set aside of an object is found again, by its URL."""
+    lake.put("v/1.csv", visits([1, 2]) + "2,b2-9,2017-05-09T12:00:00,much\n")
+    quality = "\n[quality]\nmax_rejected_share = 0.5\n"
+    with brand(tmp_path) as shop:
+        shop.define(VISITS.replace("*.csv", "s3://lake/v/*.csv") + quality)
+        asked = ("explain", str(shop.definition), "--badge", "regular")
+        done = shop.command(*asked, "--customer", "2", "--json")
+        left = list(shop.home.accepted.glob(".*"))
+    assert done.returncode == 0, done.stderr
+    assert "s3://lake/v/1.csv" in done.stdout
+    assert "much" in done.stdout
+    assert left == []
 
 
 # -- what goes wrong ------------------------------------------------------------
