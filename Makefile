@@ -35,7 +35,7 @@ format: setup  ## format the code, and mend what lint can mend
 
 lock:  ## write requirements.lock from pyproject.toml, keeping the versions that still fit
 	@uv=$$(command -v uv || echo $(BIN)/uv); \
-	"$$uv" pip compile pyproject.toml --group dev --group data --universal \
+	"$$uv" pip compile pyproject.toml --group dev --group dask --group data --universal \
 	  --generate-hashes --python-version 3.11 --quiet \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.lock

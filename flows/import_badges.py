@@ -6,6 +6,7 @@ of the project there); no secret is ever a parameter.
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 from prefect import flow
@@ -36,6 +37,9 @@ from flows.pipeline import Work
 from flows.pipeline import import_badges as run_pipeline
 from flows.runs import Report
 from transforms.errors import SettingsRefused
+
+# A flow goes to the workers of a cluster with its tasks; what holds a login must not.
+_IN_HAND: ContextVar[tuple[Work, Outcome]] = ContextVar("in_hand")
 
 
 class ImportParameters(Parameters):
@@ -69,6 +73,21 @@ async def import_badges(parameters: ImportParameters) -> State[Any]:
     return await carried_out(subject, asked_job(parameters), with_approval)
 
 
+@flow(name="import-badges", flow_run_name=run_name, retries=0, persist_result=False)
+async def import_once(parameters: dict[str, Any]) -> State[Any]:
+    """Do the work of the command line that this process has in hand."""
+    work, outcome = in_hand()
+    subject = subject_of(parameters["definition"])
+    return await carried_out(
+        subject, work.job, run_pipeline, work=work, outcome=outcome
+    )
+
+
+def in_hand() -> tuple[Work, Outcome]:
+    """Return what the command line is at, which no flow may close over."""
+    return _IN_HAND.get()
+
+
 async def import_here(work: Work) -> Report:
     """Run an import of the command line as a flow run of the configured server.
 
@@ -78,6 +97,7 @@ async def import_here(work: Work) -> Report:
     await _refuse_without_server()
     outcome = Outcome()
     job = work.job
+    _IN_HAND.set((work, outcome))
     # For people to see what was asked for; the work is asked for by `job`.
     asked = {
         "definition": str(job.definition),
@@ -89,12 +109,6 @@ async def import_here(work: Work) -> Report:
         "as_of": job.as_of,
         "stop_at": job.stop_at,
     }
-
-    @flow(name="import-badges", flow_run_name=run_name, retries=0, persist_result=False)
-    async def import_once(parameters: dict[str, Any]) -> State[Any]:
-        subject = subject_of(parameters["definition"])
-        return await carried_out(subject, job, run_pipeline, work=work, outcome=outcome)
-
     await import_once(asked, return_state=True)
     if outcome.error is not None:
         raise outcome.error

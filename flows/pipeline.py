@@ -9,13 +9,17 @@ or a task. Both give the same rows.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import polars as pl
 
+from flows.cluster import Cluster, Each, Told, on_cluster
 from flows.files.activity_files import (
     AcceptedFile,
     EarlierFile,
@@ -31,6 +35,7 @@ from flows.home import Home
 from flows.pages.pages import start_plotting
 from flows.planning import (
     Plan,
+    Qualified,
     Selection,
     made_plan,
     selected_customers,
@@ -41,6 +46,7 @@ from flows.plans.folder import SavedPlan, new_folder, write_plan
 from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
 from flows.platform.preflight import read_badges
+from flows.qualifying import accept_there, qualified_on, refuse_unshared
 from flows.records.audit import earlier_files, earned_ids, known_awards
 from flows.runs import Job, Report, Run, Screen, open_run
 from flows.sending.sending import (
@@ -82,6 +88,8 @@ class Work:
     home: Home
     screen: Screen = field(default_factory=Screen)
     steps: Steps = plainly
+    # How a cluster is used, where the settings name one.
+    cluster: Cluster = on_cluster
     # The plan that is to be carried out, exactly; None plans and sends in one go.
     wanted: SavedPlan | None = None
 
@@ -102,8 +110,8 @@ async def import_badges(work: Work) -> Report:
         await steps("settle earlier runs", settle_earlier, run)
         facts = await steps("read badges", preflight, work, run.platform, definition)
         run.record_badges(facts)
-        accepted = await accept(work, definition)
-        plan = await steps("plan", plan_for, work, definition, accepted, facts, run)
+        read = await read_activity(work, definition, run.as_of)
+        plan = await steps("plan", plan_for, work, definition, read, facts, run)
         run.record_plan(plan)
         refuse_or_confirm(work, run, plan)
         canaries = await steps("choose canaries", choose_canaries, run, plan)
@@ -134,11 +142,11 @@ async def plan_badges(work: Work) -> tuple[Plan, Path]:
     pace = Pace(work.home.pace, work.settings.capillary_requests_per_minute)
     platform = Platform(work.settings, pace)
     facts = await steps("read badges", preflight, work, platform, definition)
-    accepted = await accept(work, definition)
-    plan = await steps("plan", plan_for, work, definition, accepted, facts, None)
+    read = await read_activity(work, definition, utc_now())
+    plan = await steps("plan", plan_for, work, definition, read, facts, None)
     made_at = utc_now()
     folder = new_folder(work.home, plan, made_at)
-    write_plan(plan, folder, rejected_rows(accepted.files), made_at=made_at)
+    write_plan(plan, folder, rejected_rows(read.accepted.files), made_at=made_at)
     return plan, folder
 
 
@@ -187,11 +195,69 @@ class Accepted:
         return None if self.customers is None else self.customers.known.survivors
 
 
-async def accept(work: Work, definition: Definition) -> Accepted:
+@dataclass(frozen=True, kw_only=True)
+class Read:
+    """The activity of a run as of an instant; `found` where a cluster qualified it."""
+
+    accepted: Accepted
+    as_of: datetime
+    found: Qualified | None = None
+
+
+async def read_activity(work: Work, definition: Definition, now: datetime) -> Read:
+    """Accept every file; where there is a cluster, qualify on it as well."""
+    as_of = work.job.as_of or now
+    async with spread(work) as each:
+        accepted = await accept(work, definition, each)
+        if work.settings.retrobadge_dask is None:
+            return Read(accepted=accepted, as_of=as_of)
+        work.screen.stage("qualifying on the cluster", len(definition.badges))
+        found = await qualified_on(
+            each,
+            accepted.files,
+            definition,
+            as_of,
+            folder=work.home.accepted,
+            told=work.screen.advance,
+        )
+        return Read(accepted=accepted, as_of=as_of, found=found)
+
+
+@asynccontextmanager
+async def spread(work: Work) -> AsyncIterator[Each]:
+    """Give what runs a function on many values: on the cluster, or one by one here."""
+    address = work.settings.retrobadge_dask
+    if address is None:
+        yield partial(_one_by_one, work.steps)
+        return
+    async with work.cluster(address, work.home.accepted) as each:
+        yield each
+
+
+async def _one_by_one(
+    steps: Steps,
+    name: str,
+    function: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    told: Told,
+) -> list[Any]:
+    results: list[Any] = []
+    for values in calls:
+        results.append(await steps(name, function, *values))
+        told(len(results))
+    return results
+
+
+async def accept(
+    work: Work, definition: Definition, each: Each | None = None
+) -> Accepted:
     """Accept every activity file; refuse when too much of them is bad.
 
     A file that the run before this one stood on must not vanish unnoticed.
     """
+    if each is None:
+        async with spread(work) as opened:
+            return await accept(work, definition, opened)
     earlier = [
         EarlierFile(source=source, path=path, fingerprint=fingerprint)
         for source, path, fingerprint in earlier_files(work.home.audit, definition.name)
@@ -199,31 +265,37 @@ async def accept(work: Work, definition: Definition) -> Accepted:
     found = await work.steps("find files", find_files, definition, earlier)
     customers = await work.steps("read customers", read_customers, definition)
     work.screen.stage("accepting activity files", len(found))
-    files: list[AcceptedFile] = []
-    for file in found:
-        accepted = await work.steps(
-            "accept", accept_file, file, definition, work.home.accepted
-        )
-        if customers is not None:
-            accepted = await work.steps(
-                "map customers",
-                mapped_file,
-                accepted,
-                definition,
-                customers,
-                work.home.accepted,
-            )
-        files.append(accepted)
-        work.screen.advance(len(files))
+    function = accept_file if work.settings.retrobadge_dask is None else accept_there
+    calls = [(file, definition, work.home.accepted) for file in found]
+    files = _read_once(await each("accept", function, calls, work.screen.advance))
+    refuse_unshared(files)
+    if customers is not None:
+        # What the customer files say is much to send, and their rows are here.
+        given = (definition, customers, work.home.accepted)
+        files = [
+            await work.steps("map customers", mapped_file, file, *given)
+            for file in files
+        ]
     if faults := quality_faults(files, definition.quality):
         raise FilesRefused(*faults)
     return Accepted(files, customers)
 
 
+def _read_once(files: Sequence[AcceptedFile]) -> list[AcceptedFile]:
+    """Let only the first of files with one content be read now, whoever read it."""
+    first: dict[str, int] = {}
+    for index, file in enumerate(files):
+        first.setdefault(file.fingerprint, index)
+    return [
+        file if first[file.fingerprint] == index else replace(file, is_read_now=False)
+        for index, file in enumerate(files)
+    ]
+
+
 def plan_for(
     work: Work,
     definition: Definition,
-    accepted: Accepted,
+    read: Read,
     facts: Mapping[str, BadgeFacts],
     run: Run | None,
 ) -> Plan:
@@ -234,7 +306,7 @@ def plan_for(
     work.screen.stage("qualifying and awarding", len(definition.badges))
     done: list[str] = []
 
-    survivors = accepted.survivors
+    survivors = read.accepted.survivors
 
     def known(badge_meta_id: str, series: str) -> pl.DataFrame:
         if run is not None:
@@ -244,7 +316,7 @@ def plan_for(
         return known_by_survivors(found, survivors)
 
     ours = run.earned_ids() if run is not None else earned_ids(work.home.audit)
-    asked = selection(work.job, definition, run.as_of if run else utc_now())
+    asked = selection(work.job, definition, read.as_of)
     if asked.customer_ids is not None:
         ids = pl.DataFrame(
             {"customer_id": sorted(asked.customer_ids)},
@@ -259,16 +331,17 @@ def plan_for(
 
     return made_plan(
         definition,
-        accepted.files,
+        read.accepted.files,
         facts,
         asked,
         known_awards=known,
         held=not_ours(held_earns(definition), ours, survivors),
-        customers=accepted.customers,
+        customers=read.accepted.customers,
         target=work.settings.target,
         batch_size=work.settings.capillary_batch_size,
         requests_per_minute=work.settings.capillary_requests_per_minute,
         on_badge=one_more,
+        found=read.found,
     )
 
 

@@ -135,6 +135,38 @@ class Plan:
         return sum(counts["qualified"] for counts in self.results.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Qualified:
+    """Who met each badge's rule, and how many rows of each file counted for it.
+
+    `met` gives a badge's frame; see `rules.qualifications`. `activity` is what they
+    were met by, at least those rows that prove it. The rest is as of
+    `flows.files.counting`.
+    """
+
+    met: Callable[[Badge], pl.DataFrame]
+    activity: pl.LazyFrame
+    rows_current: Mapping[int, int]
+    rows_superseded: Mapping[int, int]
+    warnings: tuple[str, ...] = ()
+
+
+def qualified_here(
+    files: Sequence[AcceptedFile], definition: Definition, as_of: datetime
+) -> Qualified:
+    """Return who met the rules, each badge looked at when it is asked for."""
+    counting = counting_activity(files, definition, as_of=as_of)
+    return Qualified(
+        met=lambda badge: qualified(
+            counting.activity, badge, definition, as_of, counting.rows
+        ),
+        activity=counting.activity,
+        rows_current=counting.rows_current,
+        rows_superseded=counting.rows_superseded,
+        warnings=counting.warnings,
+    )
+
+
 def made_plan(
     definition: Definition,
     files: Sequence[AcceptedFile],
@@ -148,16 +180,19 @@ def made_plan(
     requests_per_minute: int,
     on_badge: Callable[[str], None] = lambda _: None,
     customers: CustomerFiles | None = None,
+    found: Qualified | None = None,
 ) -> Plan:
-    """Qualify and award; nothing is written and nothing is sent."""
-    counting = counting_activity(files, definition, as_of=selection.as_of)
-    rows = counting.rows
+    """Qualify and award; nothing is written and nothing is sent.
+
+    `found` is who met the rules, where that was looked for before.
+    """
+    counting = found or qualified_here(files, definition, selection.as_of)
     awards, moved, judged = [], [], []
     results: dict[str, dict[str, int]] = {}
     claimed: list[Fault] = []
     for badge in definition.badges:
         on_badge(badge.name)
-        met = qualified(counting.activity, badge, definition, selection.as_of, rows)
+        met = counting.met(badge)
         known = known_awards(badge.badge_meta_id, badge.series)
         classified = classified_awards(
             met,
@@ -217,23 +252,38 @@ def qualified(
 
     `activity` is current, `rows` how much of it there is; see `rules.qualifications`.
     """
-    partitions = -(-rows // ROWS_A_PARTITION)
+    partitions = max(1, -(-rows // ROWS_A_PARTITION))
+    met = [
+        qualified_part(
+            activity, badge, definition, as_of, number=number, partitions=partitions
+        )
+        for number in range(partitions)
+    ]
+    return pl.concat(met).sort("customer_id", "occurrence")
+
+
+def qualified_part(
+    activity: pl.LazyFrame,
+    badge: Badge,
+    definition: Definition,
+    as_of: datetime,
+    *,
+    number: int,
+    partitions: int,
+) -> pl.DataFrame:
+    """Return who met a badge's rule among the customers of one partition."""
     columns = {*required_columns(badge), IS_LINE, IS_RETURN}
     present = activity.collect_schema().names()
     needed = activity.select(name for name in present if name in columns)
-    met = [
-        qualifications(
-            needed.filter(pl.col("customer_id") % partitions == number)
-            if partitions > 1
-            else needed,
-            badge,
-            timezone=definition.timezone,
-            as_of=as_of,
-            amount_decimals=amount_decimals(definition),
-        )
-        for number in range(max(partitions, 1))
-    ]
-    return pl.concat(met).sort("customer_id", "occurrence")
+    return qualifications(
+        needed.filter(pl.col("customer_id") % partitions == number)
+        if partitions > 1
+        else needed,
+        badge,
+        timezone=definition.timezone,
+        as_of=as_of,
+        amount_decimals=amount_decimals(definition),
+    )
 
 
 def _counted(classified: pl.DataFrame) -> dict[str, int]:

@@ -33,7 +33,7 @@ from pydantic import (
 )
 
 from flows.env_file import Lines, env_lines
-from transforms.errors import Fault, NotBuilt, SettingsRefused
+from transforms.errors import Fault, SettingsRefused
 
 PROJECT: Final = Path(__file__).resolve().parent.parent
 _BASIC = ("capillary_username", "capillary_password")
@@ -109,6 +109,14 @@ def _in_project(path: Path) -> Path:
     return PROJECT / path.expanduser()
 
 
+def _scheduler(text: str) -> str:
+    if text != "local" and not re.fullmatch(r"(tcp|tls)://[\w.\[\]:-]+:\d+", text):
+        raise ValueError(
+            "must be local, or a Dask scheduler's address such as tcp://10.0.0.5:8786"
+        )
+    return text
+
+
 def _rest_after(data: Mapping[str, Any]) -> float:
     timeout: float = data["capillary_timeout_seconds"]
     return max(240.0, 2 * timeout)
@@ -145,7 +153,7 @@ class Settings(BaseModel):
     capillary_resend_after_seconds: Seconds = Field(default_factory=_rest_after)
     capillary_settle_after_seconds: Seconds = 900.0
     capillary_canary: bool = True
-    retrobadge_dask: str | None = None
+    retrobadge_dask: Annotated[str, AfterValidator(_scheduler)] | None = None
     retrobadge_home: Annotated[Path, AfterValidator(_in_project)] = (
         PROJECT / "data" / "state"
     )
@@ -186,7 +194,7 @@ def settings(
 
     An empty value counts as not set. Without `needs_platform` the address and the
     login may be missing; what is set is checked all the same. Raises
-    `SettingsRefused` with one fault per variable, `NotBuilt` for `RETROBADGE_DASK`.
+    `SettingsRefused` with one fault per variable.
     """
     found, faults = env_lines(env_file)
     found |= {name: (value, None) for name, value in environ.items()}
@@ -204,12 +212,6 @@ def settings(
     faults += _platform_faults(given, is_needed=needs_platform)
     if made is None or faults:
         raise SettingsRefused(*faults)
-    if made.retrobadge_dask is not None:
-        raise NotBuilt.of(
-            "dask_not_built",
-            "this version runs on one machine only: remove RETROBADGE_DASK",
-            column="RETROBADGE_DASK",
-        )
     return made
 
 
@@ -217,6 +219,11 @@ def _unknown_names(found: Lines, env_file: Path | None) -> Iterator[Fault]:
     """Find the names that are no setting and were surely meant to be one."""
     known = [name.upper() for name in Settings.model_fields]
     for name in sorted(found):
+        if name.startswith("AWS_") and found[name][1] is not None:
+            message = "is taken from the environment alone, where AWS's own library "
+            message += "looks for it: set it there, and remove this line"
+            yield _placed("setting_elsewhere", message, name, found, env_file)
+            continue
         near = difflib.get_close_matches(name.upper(), known, n=2, cutoff=0.75)
         is_ours = name.upper().startswith(("CAPILLARY_", "RETROBADGE_"))
         is_slip = bool(difflib.get_close_matches(name.upper(), known, cutoff=0.92))

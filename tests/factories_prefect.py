@@ -164,6 +164,16 @@ class Orchestra:
         found = self.call("events/filter", body)["events"]
         return {one["event"]: one["payload"] for one in found}
 
+    def task_runs(self) -> set[str]:
+        """Return the names of all task runs, by the events that tell of them."""
+        body = {"filter": {"event": {"prefix": ["prefect.task-run."]}}}
+        page = self.call("events/filter", body)
+        found = page["events"]
+        while following := page["next_page"]:
+            page = self.call(following.partition("/api/")[2])
+            found += page["events"]
+        return {one["resource"]["prefect.resource.name"] for one in found}
+
     def told(self) -> bytes:
         """Return all that server and workers have kept or printed."""
         files = [path for path in self.folder.rglob("*") if path.is_file()]

@@ -317,7 +317,7 @@ def test_head(column, head, code):
         ("activity.files", f"[activity]\nfiles = []\ncolumns = {{ {COLUMNS} }}", None),
         (
             "activity.files",
-            f'[activity]\nfiles = ["s3://b/*.csv"]\ncolumns = {{ {COLUMNS} }}',
+            f'[activity]\nfiles = ["gs://b/*.csv"]\ncolumns = {{ {COLUMNS} }}',
             "not_built",
         ),
         (

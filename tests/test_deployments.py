@@ -18,8 +18,12 @@ from pydantic import BaseModel, ValidationError
 from flows.backfill_badges import BackfillParameters, bound_faults
 from flows.cli.command import has_prefect_server
 from flows.import_badges import ImportParameters
-from flows.orchestration.runs import error_line
-from flows.orchestration.words import artifact_key, report_line, summary_markdown
+from flows.orchestration.words import (
+    artifact_key,
+    error_line,
+    report_line,
+    summary_markdown,
+)
 from flows.reconcile_badges import ReconcileParameters
 from flows.resume_badges import ResumeParameters
 from flows.revoke_badges import RevokeParameters

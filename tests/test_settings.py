@@ -8,7 +8,7 @@ import pytest
 
 from flows.env_file import env_lines
 from flows.settings import PROJECT, Settings, settings
-from transforms.errors import Fault, NotBuilt, SettingsRefused
+from transforms.errors import Fault, SettingsRefused
 
 PLATFORM = {
     "CAPILLARY_BASE_URL": "https://eu.api.example.com",
@@ -93,6 +93,18 @@ def test_password_is_taken_as_written(tmp_path):
 
     assert given.capillary_password is not None
     assert given.capillary_password.get_secret_value() == "a #${HOME} b"
+
+
+def test_a_login_for_object_storage_is_not_read_from_env_file(tmp_path):
+    """AWS's library doesn't read `.env`: a line there is refused, not ignored."""
+    env_file = tmp_path / ".env"
+    env_file.write_text("AWS_PROFILE=loyalty\nAWS_SECRET_ACCESS_KEY=abc123\n")
+
+    (profile, secret) = faults(PLATFORM, env_file)
+    assert (profile.code, profile.row) == ("setting_elsewhere", 1)
+    assert (secret.column, secret.row) == ("AWS_SECRET_ACCESS_KEY", 2)
+    assert "abc123" not in str(secret)
+    assert settings(PLATFORM | {"AWS_PROFILE": "loyalty"}, env_file=None)
 
 
 def test_absent_env_file(tmp_path):
@@ -258,10 +270,10 @@ def test_offline_commands_check_what_is_set():
         settings({"CAPILLARY_BATCH_SIZE": "x"}, env_file=None, needs_platform=False)
 
 
-def test_dask_is_not_built():
-    """A Dask scheduler is refused instead of ignored."""
-    with pytest.raises(NotBuilt, match="RETROBADGE_DASK"):
-        made(RETROBADGE_DASK="local")
+@pytest.mark.parametrize("value", ["local", "tcp://10.0.0.5:8786", "tls://[::1]:1"])
+def test_a_cluster_is_local_or_an_address(value):
+    """A scheduler's address is taken as it stands."""
+    assert made(RETROBADGE_DASK=value).retrobadge_dask == value
 
 
 def test_home_starts_at_the_project():

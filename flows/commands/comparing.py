@@ -19,10 +19,9 @@ from typing import Any
 import polars as pl
 
 from flows.files.activity_files import AcceptedFile, read_definition
-from flows.files.counting import counting_activity
 from flows.files.held_earns import held_earns
-from flows.pipeline import Work, accept, not_ours
-from flows.planning import qualified
+from flows.pipeline import Work, not_ours, read_activity
+from flows.planning import qualified_here
 from flows.plans.folder import inert
 from flows.platform.capillary import utc_now
 from flows.records.audit import NOTHING_KNOWN, asked, earned_ids
@@ -105,17 +104,16 @@ async def compared(work: Work, other: Path, output: Path | None) -> Compared:
 
 async def _side(work: Work, as_of: datetime) -> Side:
     definition = read_definition(work.job.definition)
-    accepted = await accept(work, definition)
-    files = accepted.files
-    counting = counting_activity(files, definition, as_of=as_of)
-    rows = counting.rows
+    read = await read_activity(work, definition, as_of)
+    accepted = read.accepted
+    counting = read.found or qualified_here(accepted.files, definition, as_of)
     ours = earned_ids(work.home.audit)
     held = not_ours(held_earns(definition), ours, accepted.survivors)
     awards = []
     for badge in definition.badges:
         work.screen.stage(f"awarding {badge.name} of {definition.name}", None)
         found = classified_awards(
-            qualified(counting.activity, badge, definition, as_of, rows),
+            counting.met(badge),
             badge,
             BadgeFacts(badge_meta_id=badge.badge_meta_id),
             definition_timezone=definition.timezone,
@@ -127,7 +125,7 @@ async def _side(work: Work, as_of: datetime) -> Side:
         awards.append(found.select(_COLUMNS))
     return Side(
         definition=definition,
-        files=files,
+        files=accepted.files,
         survivors=accepted.survivors,
         awards=pl.concat(awards),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from flows.files.activity_files import (
     file_rows,
     find_files,
     load_activity,
+    on_disk,
     read_definition,
 )
 from flows.files.counting import counting_activity
@@ -194,7 +196,11 @@ def _not_accepted(
         if not (file.rows_rejected or file.rows_duplicate or file.rows_excluded):
             continue
         rows = _rows_of(
-            found[file.source, file.path], sources[file.source], definition, asked
+            found[file.source, file.path],
+            sources[file.source],
+            definition,
+            asked,
+            file.accepted_path.parent,
         )
         counting = activity.filter(pl.col("file_order") == file.file_order)
         left = sorted(set(rows) - set(counting["row_number"]))
@@ -223,16 +229,18 @@ def _why_not_accepted(accepted: Accepted, asked: Asked) -> str:
 
 
 def _rows_of(
-    found: FoundFile, source: Source, definition: Definition, asked: Asked
+    found: FoundFile, source: Source, definition: Definition, asked: Asked, folder: Path
 ) -> list[int]:
     """Return the numbers of the rows of one customer in a file."""
     theirs = source.columns["customer_id"]
     if not isinstance(theirs, str):
         return []
     numbers: list[int] = []
-    for chunk in file_rows(found, source):
-        is_theirs = _is_theirs(chunk[theirs], source, definition, asked)
-        numbers += chunk.filter(is_theirs.fill_null(value=False))[ROW_NUMBER].to_list()
+    with on_disk(found, folder) as location:
+        for chunk in file_rows(found, source, location):
+            is_theirs = _is_theirs(chunk[theirs], source, definition, asked)
+            is_theirs = is_theirs.fill_null(value=False)
+            numbers += chunk.filter(is_theirs)[ROW_NUMBER].to_list()
     return numbers
 
 

@@ -13,8 +13,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import polars as pl
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -33,10 +34,12 @@ class Drafts:
 
     home: Path
     fingerprint: str
+    # Files of one content may be read at once, on several machines.
+    writer: str = field(default_factory=lambda: uuid4().hex)
 
     def draft(self, ending: str) -> Path:
-        """Return a name that no other run writes to."""
-        return self.home / f".{self.fingerprint}.{os.getpid()}{ending}"
+        """Return a name that nobody else writes to."""
+        return self.home / f".{self.fingerprint}.{self.writer}{ending}"
 
     @property
     def accepted(self) -> Path:

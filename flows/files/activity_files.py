@@ -12,12 +12,12 @@ is never read twice. It lies there as three files: `<fingerprint>.parquet`,
 
 from __future__ import annotations
 
-import fnmatch
 import glob
 import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,16 @@ import orjson
 import polars as pl
 
 from flows.files.file_bytes import content_digest
+from flows.files.object_storage import (
+    StoredObject,
+    fetched,
+    fits_url,
+    is_url,
+    known_content,
+    matching_objects,
+    note_content,
+)
+from flows.files.patterns import fits
 from transforms.activity.accepted import (
     IS_LINE,
     REJECTED_SCHEMA,
@@ -42,15 +52,16 @@ _PARQUET_ENDINGS = {".parquet", ".pq"}
 
 @dataclass(frozen=True, kw_only=True)
 class FoundFile:
-    """An activity file that a definition names. `path` is relative to its folder.
+    """An activity file that a definition names.
 
-    A file that is gone and whose accepted rows go on counting has the fingerprint under
-    which they are kept.
+    `path` is relative to the definition's folder, or the URL of an object. A file that
+    is gone and whose accepted rows go on counting has the fingerprint under which they
+    are kept.
     """
 
     source: str
     path: str
-    location: Path
+    location: Path | StoredObject
     file_order: int
     kept_fingerprint: str | None = None
 
@@ -132,16 +143,17 @@ def find_files(
         gone = {e.path: e.fingerprint for e in earlier if e.source == source.name}
         seen: set[str] = set()
         for pattern in source.files:
-            paths = {_shown(p, folder): p for p in _matches(folder, pattern)}
+            paths = _matches(folder, pattern)
             absent = {
-                path: folder / path
+                path: StoredObject(url=path, etag="") if is_url(path) else folder / path
                 for path in gone
                 if path not in paths and _is_asked_for(path, pattern, folder)
             }
             faults += _faults_of_pattern(definition, source, pattern, paths, absent)
             places = paths | (absent if source.missing_files == "keep" else {})
             for path in sorted(places, key=_natural):
-                real = os.path.realpath(places[path])
+                place = places[path]
+                real = path if is_url(path) else os.path.realpath(str(place))
                 if real in seen:
                     continue
                 seen.add(real)
@@ -149,7 +161,7 @@ def find_files(
                     FoundFile(
                         source=source.name,
                         path=path,
-                        location=places[path],
+                        location=place,
                         file_order=len(found),
                         kept_fingerprint=gone[path] if path in absent else None,
                     )
@@ -192,24 +204,20 @@ def _faults_of_pattern(
 
 def _is_asked_for(path: str, pattern: str, folder: Path) -> bool:
     """Return whether a pattern would match a path if there were such a file."""
+    if is_url(path) or is_url(pattern):
+        return fits_url(path, pattern)
     names = Path(os.path.normpath(folder / path)).parts
-    return _fit(names, Path(os.path.normpath(folder / pattern)).parts)
+    return fits(names, Path(os.path.normpath(folder / pattern)).parts)
 
 
-def _fit(names: tuple[str, ...], patterns: tuple[str, ...]) -> bool:
-    if not patterns:
-        return not names
-    if patterns[0] == "**":
-        return any(_fit(names[at:], patterns[1:]) for at in range(len(names) + 1))
-    if not names or not fnmatch.fnmatchcase(names[0], patterns[0]):
-        return False
-    return _fit(names[1:], patterns[1:])
-
-
-def _matches(folder: Path, pattern: str) -> list[Path]:
+def _matches(folder: Path, pattern: str) -> dict[str, Path | StoredObject]:
+    """Return what a pattern finds, each under the path that is shown of it."""
+    if is_url(pattern):
+        return {found.url: found for found in matching_objects(pattern)}
     # Path.glob knows neither `..` nor absolute patterns.
     names = glob.glob(pattern, root_dir=folder, recursive=True)  # noqa: PTH207
-    return [path for path in (folder / name for name in names) if path.is_file()]
+    found = [path for path in (folder / name for name in names) if path.is_file()]
+    return {_shown(path, folder): path for path in found}
 
 
 def _shown(path: Path, folder: Path) -> str:
@@ -249,11 +257,37 @@ def accept_file(
     settings = _settings(source, definition, found.path)
     if found.kept_fingerprint is not None:
         return _kept_of_gone(found, settings, home_accepted)
-    before = _state(found)
+    if kept := _kept_unread(found, settings, home_accepted):
+        return kept
+    with on_disk(found, home_accepted) as path:
+        return _accept(found, path, definition, settings, home_accepted)
+
+
+@contextmanager
+def on_disk(found: FoundFile, folder: Path) -> Iterator[Path]:
+    """Give a place where a file can be read; an object is fetched to the folder."""
+    if isinstance(found.location, Path):
+        yield found.location
+        return
+    with fetched(found.location, folder) as copy:
+        yield copy
+
+
+def _accept(
+    found: FoundFile,
+    location: Path,
+    definition: Definition,
+    settings: object,
+    home_accepted: Path,
+) -> AcceptedFile:
+    source = next(s for s in definition.sources if s.name == found.source)
+    before = _state(found, location)
     try:
-        content = content_digest(found.location)
+        content = content_digest(location)
     except OSError as error:
         raise _unreadable(found, error) from error
+    if isinstance(found.location, StoredObject):
+        note_content(found.location, home_accepted, content)
     fingerprint = _digest(ACCEPT_SCHEME, content, settings)
     kept = _kept(found, fingerprint, home_accepted)
     if kept is not None:
@@ -264,14 +298,14 @@ def accept_file(
     home_accepted.mkdir(parents=True, exist_ok=True, mode=0o700)
     with drafts_of(home_accepted, fingerprint) as drafts:
         counts = write_accepted(
-            file_rows(found, source),
+            file_rows(found, source, location),
             source,
             drafts,
             timezone=definition.timezone,
             path=found.path,
             customers=definition.customers,
         )
-        if _state(found) != before:
+        if _state(found, location) != before:
             raise FilesRefused.of(
                 "file_changed",
                 "changed while it was read: run again when it is complete",
@@ -286,10 +320,13 @@ def accept_file(
     return fresh
 
 
-def file_rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
+def file_rows(
+    found: FoundFile, source: Source, location: Path
+) -> Iterator[pl.DataFrame]:
     """Return the rows of a file as they stand in it, and `ROW_NUMBER`, in chunks.
 
-    Raises FilesRefused for a file that can't be read as declared.
+    `location` is what `on_disk` gives. Raises FilesRefused for a file that can't be
+    read as declared.
     """
     from flows.files.csv_rows import csv_rows  # noqa: PLC0415  as above
     from flows.files.typed_rows import json_rows, parquet_rows  # noqa: PLC0415
@@ -299,11 +336,11 @@ def file_rows(found: FoundFile, source: Source) -> Iterator[pl.DataFrame]:
     if ending in {".gz", ".zst"}:
         ending = Path(path.stem).suffix.lower()
     if ending in _CSV_ENDINGS:
-        return csv_rows(found.location, source, shown=found.path)
+        return csv_rows(location, source, shown=found.path)
     if ending in _JSON_ENDINGS:
-        return json_rows(found.location, source, shown=found.path)
+        return json_rows(location, source, shown=found.path)
     if path.suffix.lower() in _PARQUET_ENDINGS:
-        return parquet_rows(found.location, source, shown=found.path)
+        return parquet_rows(location, source, shown=found.path)
     raise FilesRefused.of(
         "unknown_format",
         "the name says no format that can be read: rename it to end in .csv, .tsv, "
@@ -375,9 +412,9 @@ def _refuse_twice(files: Sequence[AcceptedFile], definition: Definition) -> None
 # -- one file -------------------------------------------------------------------
 
 
-def _state(found: FoundFile) -> tuple[int, int, int]:
+def _state(found: FoundFile, location: Path) -> tuple[int, int, int]:
     try:
-        stat = found.location.stat()
+        stat = location.stat()
     except OSError as error:
         raise _unreadable(found, error) from error
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
@@ -421,6 +458,15 @@ def _kept_of_gone(found: FoundFile, settings: object, home: Path) -> AcceptedFil
             file=found.path,
         )
     return kept
+
+
+def _kept_unread(found: FoundFile, settings: object, home: Path) -> AcceptedFile | None:
+    """Return the kept rows of an object that was fetched before and is the same."""
+    if not isinstance(found.location, StoredObject):
+        return None
+    content = known_content(found.location, home)
+    fingerprint = _digest(ACCEPT_SCHEME, content, settings)
+    return _kept(found, fingerprint, home) if content else None
 
 
 def _kept(

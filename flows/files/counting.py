@@ -27,6 +27,8 @@ from transforms.local_time import BUILT_IN_TYPES, built_in_columns
 class Counting:
     """The activity that counts, and how much of each file is current.
 
+    With `is_as_loaded` all accepted rows are activity that counts, as they are.
+
     A return is current, though it is no activity: what it says still holds. `fates`:
     as of `transforms.activity.returned`; `warnings` are for the reader of a plan.
     """
@@ -35,6 +37,7 @@ class Counting:
     rows_current: Mapping[int, int]
     rows_superseded: Mapping[int, int]
     fates: pl.DataFrame
+    is_as_loaded: bool
     warnings: tuple[str, ...] = ()
 
     @property
@@ -51,7 +54,8 @@ def counting_activity(
     Raises FilesRefused for files that can't be loaded together, and DefinitionRefused
     for returns that are not what the definition says of them.
     """
-    found = current(load_activity(files, definition))
+    loaded = load_activity(files, definition)
+    found = current(loaded)
     activity, fates = found.activity, FATES.to_frame()
     warnings: tuple[str, ...] = ()
     if definition.returns is not None:
@@ -78,6 +82,7 @@ def counting_activity(
         rows_current=found.rows_current,
         rows_superseded=found.rows_superseded,
         fates=fates,
+        is_as_loaded=activity is loaded,
         warnings=warnings,
     )
 

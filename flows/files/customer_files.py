@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 import polars as pl
 
-from flows.files.activity_files import FoundFile, file_rows, find_files
+from flows.files.activity_files import FoundFile, file_rows, find_files, on_disk
 from flows.files.file_bytes import content_digest
 from transforms.customers.listed import (
     SUPPRESSED,
@@ -55,8 +58,9 @@ def read_customers(definition: Definition) -> CustomerFiles | None:
     customers = definition.customers
     if customers is None:
         return None
-    listed, notes, files = _listed(definition, customers)
-    unwelcome, lists = _suppressed(definition, customers)
+    with TemporaryDirectory() as scratch:
+        listed, notes, files = _listed(definition, customers, Path(scratch))
+        unwelcome, lists = _suppressed(definition, customers, Path(scratch))
     settings = customers.model_dump(mode="json", exclude={"files", "exclude"})
     said = (MAP_SCHEME, settings, definition.timezone, [*files.values()], lists)
     return CustomerFiles(
@@ -68,7 +72,7 @@ def read_customers(definition: Definition) -> CustomerFiles | None:
 
 
 def _listed(
-    definition: Definition, customers: Customers
+    definition: Definition, customers: Customers, scratch: Path
 ) -> tuple[pl.DataFrame, list[str], dict[str, str]]:
     """Return the rows of all customer files, what is told of them, their digests."""
     source = _source(customers, dict(customers.columns), customers.files)
@@ -78,19 +82,19 @@ def _listed(
     frames, faults = [nobody], list[Fault]()
     notes, digests = list[str](), dict[str, str]()
     for found in _found(definition, source, "files"):
-        before = content_digest(found.location)
         unreadable = [UNREADABLE.to_frame()]
-        for chunk in file_rows(found, source):
-            listed = listed_customers(
-                chunk, customers, timezone=timezone, shown=found.path
-            )
-            order = pl.lit(found.file_order, dtype=pl.Int32)
-            frames.append(
-                listed.rows.with_columns(file_order=order, shown=pl.lit(found.path))
-            )
-            unreadable.append(listed.unreadable)
-            faults += listed.faults[: _MOST_FAULTS - len(faults)]
-        digests[found.path] = _unchanged(found, before)
+        with _unchanged(found, scratch) as (location, digest):
+            for chunk in file_rows(found, source, location):
+                listed = listed_customers(
+                    chunk, customers, timezone=timezone, shown=found.path
+                )
+                order = pl.lit(found.file_order, dtype=pl.Int32)
+                frames.append(
+                    listed.rows.with_columns(file_order=order, shown=pl.lit(found.path))
+                )
+                unreadable.append(listed.unreadable)
+                faults += listed.faults[: _MOST_FAULTS - len(faults)]
+        digests[found.path] = digest
         notes += _notes(pl.concat(unreadable), customers, found.path)
     if faults:
         raise FilesRefused(*faults)
@@ -110,7 +114,7 @@ def _notes(unreadable: pl.DataFrame, customers: Customers, shown: str) -> Iterat
 
 
 def _suppressed(
-    definition: Definition, customers: Customers
+    definition: Definition, customers: Customers, scratch: Path
 ) -> tuple[pl.DataFrame, dict[str, str]]:
     """Return SUPPRESSED of all suppression lists, and their digests."""
     frames, digests = [SUPPRESSED.to_frame()], dict[str, str]()
@@ -118,17 +122,17 @@ def _suppressed(
         return frames[0], digests
     source = _source(customers, {}, customers.exclude)
     for found in _found(definition, source, "exclude"):
-        before = content_digest(found.location)
-        rows, faults = _list_of(found, customers)
+        with _unchanged(found, scratch) as (location, digest):
+            rows, faults = _list_of(found, customers, location)
         frames.append(rows)
-        digests[found.path] = _unchanged(found, before)
+        digests[found.path] = digest
         if faults:
             raise FilesRefused(*faults[:_MOST_FAULTS])
     return pl.concat(frames), digests
 
 
 def _list_of(
-    found: FoundFile, customers: Customers
+    found: FoundFile, customers: Customers, location: Path
 ) -> tuple[pl.DataFrame, list[Fault]]:
     """Read a list that has the column of identifiers, of customer ids, or both."""
     names = {name: customers.columns[name] for name in SUPPRESSED}
@@ -138,7 +142,7 @@ def _list_of(
         try:
             chunks = [
                 suppressed(chunk, customers, shown=found.path)
-                for chunk in file_rows(found, source)
+                for chunk in file_rows(found, source, location)
             ]
         except FilesRefused as error:
             if any(fault.code != "column_missing" for fault in error.faults):
@@ -174,15 +178,18 @@ def _found(definition: Definition, source: Source, key: str) -> list[FoundFile]:
         ) from None
 
 
-def _unchanged(found: FoundFile, before: str) -> str:
-    """Return the digest of a file, the same before it was read and after."""
-    if content_digest(found.location) != before:
-        raise FilesRefused.of(
-            "file_changed",
-            "changed while it was read: run again when it is complete",
-            file=found.path,
-        )
-    return before
+@contextmanager
+def _unchanged(found: FoundFile, scratch: Path) -> Iterator[tuple[Path, str]]:
+    """Give where a file can be read, and its digest: the same before and after."""
+    with on_disk(found, scratch) as location:
+        before = content_digest(location)
+        yield location, before
+        if content_digest(location) != before:
+            raise FilesRefused.of(
+                "file_changed",
+                "changed while it was read: run again when it is complete",
+                file=found.path,
+            )
 
 
 def _digest(said: object) -> str:

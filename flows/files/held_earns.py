@@ -12,9 +12,11 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
+from flows.files.object_storage import fetched, is_url, matching_objects
 from transforms.activity.values import INSTANT, identifiers, instants, whole_numbers
 from transforms.definition.definition import Definition, Held
 from transforms.errors import Fault, FilesRefused
@@ -38,22 +40,30 @@ def held_earns(definition: Definition) -> pl.DataFrame | None:
     """
     if definition.held is None:
         return None
-    frames = [
-        _read(path, shown, definition.held, definition.timezone)
-        for path, shown in _found(definition, definition.held)
-    ]
+    with TemporaryDirectory() as scratch:
+        frames = [
+            _read(path, shown, definition.held, definition.timezone)
+            for path, shown in _found(definition, definition.held, Path(scratch))
+        ]
     listed = pl.concat(frames)
     named = listed.filter(pl.col("earned_badge_id").is_not_null())
     unnamed = listed.filter(pl.col("earned_badge_id").is_null())
     return pl.concat([named.unique("earned_badge_id", maintain_order=True), unnamed])
 
 
-def _found(definition: Definition, held: Held) -> Iterator[tuple[Path, str]]:
+def _found(
+    definition: Definition, held: Held, scratch: Path
+) -> Iterator[tuple[Path, str]]:
+    """Yield each file with the name that is shown of it; objects one at a time."""
     folder = Path(definition.path).absolute().parent
     for pattern in held.files:
+        stored = matching_objects(pattern) if is_url(pattern) else []
+        for one in stored:
+            with fetched(one, scratch) as copy:
+                yield copy, one.url
         # Path.glob knows neither `..` nor absolute patterns.
         names = sorted(glob.glob(pattern, root_dir=folder, recursive=True))  # noqa: PTH207
-        if not names:
+        if not names and not stored:
             raise FilesRefused.of(
                 "no_files",
                 f"'{pattern}' matches no file in {folder}: change files, or put files "

@@ -16,7 +16,6 @@ did something.
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Awaitable, Callable
@@ -33,25 +32,21 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from flows.files.activity_files import FoundFile
 from flows.home import open_home
+from flows.orchestration.cluster_tasks import as_cluster_tasks
 from flows.orchestration.watching import Watch, emit_outcome, show_plan, show_summary
-from flows.orchestration.words import report_line
+from flows.orchestration.words import error_line, fault_line, report_line, step_name
 from flows.pipeline import Work
 from flows.planning import Plan
 from flows.runs import Job, Report
 from flows.settings import PROJECT, settings
 from transforms.errors import (
-    Fault,
-    FilesRefused,
     RetrobadgeError,
     StoppedPartWay,
     Unbalanced,
 )
 
 A_DAY = 86_400.0
-# Customers that a message names; their ids are no server's business.
-_NAMED = re.compile(r"(\bcustomers?) '?\d[\d, …']*")
 
 # What flows are asked for, as fields of their forms: each form has them in the order in
 # which a person wants to fill them in.
@@ -176,7 +171,7 @@ async def carried_out(
     with watch.shown():
         try:
             ready = _opened(job, watch) if work is None else replace(work, screen=watch)
-            ready.steps = as_tasks
+            ready.steps, ready.cluster = as_tasks, as_cluster_tasks
             ended = await body(ready)
             if isinstance(ended, State):
                 watch.end()
@@ -223,20 +218,13 @@ async def as_tasks(name: str, function: Callable[..., Any], *values: Any) -> Any
             await show_plan(done[0])
         return None
 
-    named = step.with_options(task_run_name=_step_name(name, values))
+    named = step.with_options(task_run_name=step_name(name, values))
     state = await cast("Awaitable[State[Any]]", named(return_state=True))
     if failed:
         raise failed[0]
     if not done:
         await state.aresult()
     return done[0]
-
-
-def _step_name(name: str, values: tuple[Any, ...]) -> str:
-    file = next((value for value in values if isinstance(value, FoundFile)), None)
-    # Prefect takes braces for fields to fill in.
-    told = f"{name} {file.path}" if file else name
-    return told.replace("{", "(").replace("}", ")")
 
 
 def _ended(outcome: Outcome, *, is_open_failed: bool) -> State[Any]:
@@ -275,24 +263,3 @@ def _failed(error: BaseException) -> State[Any]:
     words = {1: "refused: ", 4: "stopped part-way: ", 5: "look: "}
     word = words.get(getattr(error, "exit_status", 0), "")
     return Failed(message=f"{word}{error_line(error)}")
-
-
-def error_line(error: BaseException) -> str:
-    """Return an error in one line without customers; of a defect, where it is."""
-    if isinstance(error, RetrobadgeError) and error.faults:
-        first, *others = error.faults
-        more = f" (and {len(others)} more, in the log)" if others else ""
-        return f"{fault_line(error, first)}{more}"
-    frames = traceback.extract_tb(error.__traceback__)
-    place = (
-        f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    )
-    return f"{type(error).__name__}{place}: a defect; the worker's output has its text"
-
-
-def fault_line(error: BaseException, fault: Fault) -> str:
-    """Return one fault as one line; of a row that is wrong only where it is."""
-    if isinstance(error, FilesRefused) and fault.row is not None:
-        place = f"{fault.file}: row {fault.row}: {fault.column or 'the row'}"
-        return f"{place}: {fault.code}; `retrobadge check` on the worker says more"
-    return " ".join(_NAMED.sub(r"\1 (named in the home)", str(fault)).split())

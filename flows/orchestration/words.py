@@ -8,10 +8,14 @@ wrote; where they go (`flows.orchestration.watching`).
 from __future__ import annotations
 
 import re
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.files.activity_files import FoundFile
 from transforms.awards.awards import PlanResult
+from transforms.errors import Fault, FilesRefused, RetrobadgeError
 from transforms.reports.months import awards_by_month, odd_months
 
 if TYPE_CHECKING:
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
 
 # More badges and months than this are for the plan's folder, not for an artifact.
 _MOST_ROWS = 200
+# Customers that a message names; their ids are no server's business.
+_NAMED = re.compile(r"(\bcustomers?) '?\d[\d, …']*")
 # What wants a look comes first.
 _OPEN = ("unknown", "blocked", "failed", "planned", "sent")
 
@@ -154,3 +160,32 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(str(value).split()))
+
+
+def step_name(name: str, values: tuple[Any, ...]) -> str:
+    """Return the name of a step's task run, which says which file it reads."""
+    file = next((value for value in values if isinstance(value, FoundFile)), None)
+    # Prefect takes braces for fields to fill in.
+    told = f"{name} {file.path}" if file else name
+    return told.replace("{", "(").replace("}", ")")
+
+
+def error_line(error: BaseException) -> str:
+    """Return an error in one line without customers; of a defect, where it is."""
+    if isinstance(error, RetrobadgeError) and error.faults:
+        first, *others = error.faults
+        more = f" (and {len(others)} more, in the log)" if others else ""
+        return f"{fault_line(error, first)}{more}"
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (
+        f" in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    )
+    return f"{type(error).__name__}{place}: a defect; the worker's output has its text"
+
+
+def fault_line(error: BaseException, fault: Fault) -> str:
+    """Return one fault as one line; of a row that is wrong only where it is."""
+    if isinstance(error, FilesRefused) and fault.row is not None:
+        place = f"{fault.file}: row {fault.row}: {fault.column or 'the row'}"
+        return f"{place}: {fault.code}; `retrobadge check` on the worker says more"
+    return " ".join(_NAMED.sub(r"\1 (named in the home)", str(fault)).split())

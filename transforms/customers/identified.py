@@ -20,10 +20,8 @@ def with_identifiers(awards: pl.DataFrame, activity: pl.LazyFrame) -> pl.DataFra
     """
     if "source_customer_id" not in activity.collect_schema() or awards.is_empty():
         return awards
-    proofs = awards["evidence_activity_id"].drop_nulls().unique()
     named = (
-        activity.filter(pl.col("activity_id").is_in(proofs.implode()))
-        .select(*_KEYS, "source_customer_id", "file_order", "row_number")
+        proving(activity, awards["evidence_activity_id"])
         .collect()
         .sort("file_order", "row_number")
         .unique(_KEYS, keep="first", maintain_order=True)
@@ -38,4 +36,12 @@ def with_identifiers(awards: pl.DataFrame, activity: pl.LazyFrame) -> pl.DataFra
             maintain_order="left",
         )
         .select(awards.columns)
+    )
+
+
+def proving(activity: pl.LazyFrame, ids: pl.Series) -> pl.LazyFrame:
+    """Return what `with_identifiers` looks at of the activities with these ids."""
+    proofs = ids.drop_nulls().unique()
+    return activity.filter(pl.col("activity_id").is_in(proofs.implode())).select(
+        *_KEYS, "source_customer_id", "file_order", "row_number"
     )

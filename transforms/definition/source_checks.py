@@ -27,6 +27,8 @@ _SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _COLUMN = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _CORE = ("customer_id", "activity_id", "occurred_at", "amount")
 _MAX_DECIMALS = 4
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_OBJECTS = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,254}/[^/].*")
 
 
 def check_sources(sources: tuple[Source, ...], faulty: Faulty) -> None:
@@ -79,12 +81,24 @@ def check_files(files: tuple[str, ...], at: Key, faulty: Faulty) -> None:
     for pattern in files:
         if not pattern.strip() or "\0" in pattern:
             faulty("wrong_value", f"'{pattern!r}' names no file", at)
-        elif re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", pattern):
-            message = (
-                f"'{pattern}': this version does not read object storage yet: copy the "
-                "files to a disk and name them here"
-            )
-            faulty("not_built", message, at)
+        elif scheme := _SCHEME.match(pattern):
+            _check_url(pattern, scheme[0], at, faulty)
+
+
+def _check_url(pattern: str, scheme: str, at: Key, faulty: Faulty) -> None:
+    """Report a pattern that names no bucket; it is not shown, for it may hold a key."""
+    if scheme != "s3://":
+        message = (
+            f"{scheme}…: this version reads s3:// and files on a disk: copy the files "
+            "to one of the two"
+        )
+        faulty("not_built", message, at)
+    elif not _OBJECTS.fullmatch(pattern):
+        message = (
+            "write s3://bucket/prefix/*.csv.gz, the bucket without wildcards; a login "
+            "never belongs here: it is taken from the AWS environment"
+        )
+        faulty("wrong_value", message, at)
 
 
 def check_time_format(style: str, at: Key, faulty: Faulty) -> None:
