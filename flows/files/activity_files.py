@@ -37,6 +37,7 @@ from flows.files.object_storage import (
     matching_objects,
     note_content,
 )
+from flows.files.known_digests import known_digest
 from flows.files.patterns import fits
 from transforms.activity.accepted import (
     IS_LINE,
@@ -288,7 +289,11 @@ def _accept(
     source = next(s for s in definition.sources if s.name == found.source)
     before = _state(found, location)
     try:
-        content = content_digest(location)
+        content = (
+            content_digest(location)
+            if isinstance(found.location, StoredObject)
+            else known_digest(location, home_accepted)
+        )
     except OSError as error:
         raise _unreadable(found, error) from error
     if isinstance(found.location, StoredObject):
@@ -390,7 +395,8 @@ def load_activity(
         scale = 10 ** (decimals - source.amount_decimals)
         if "amount" in source.columns and scale != 1:
             frame = frame.with_columns(pl.col("amount") * scale)
-        frames.append(frame.with_columns(source=pl.lit(source.name, dtype=pl.String)))
+        name = pl.lit(source.name, dtype=pl.String).alias("source")
+        frames.append(frame.select(pl.exclude("file_order"), name, "file_order"))
     return pl.concat(frames, how="diagonal")
 
 

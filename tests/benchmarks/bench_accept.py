@@ -1,8 +1,8 @@
 """Accepts a CSV, against Polars alone making the same Parquet of it.
 
-Belongs here: a first time, of clean and of dirty files, and a second time, when the file
-is known. The baseline knows the types of all columns, checks nothing and sets nothing
-aside: what it can't read becomes null, and nobody hears of it.
+Belongs here: a first time, of clean and of dirty files, and a second time, when the
+file is known. The baseline knows the types of all columns, checks nothing and sets
+nothing aside: what it can't read becomes null, and nobody hears of it.
 """
 
 from __future__ import annotations

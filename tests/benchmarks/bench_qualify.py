@@ -50,8 +50,8 @@ def _per(period: str) -> str:
 def _weeks(owner: str, weeks: str) -> str:
     """Return SQL for the weeks of each owner that end so many in a row."""
     return f"""
-        SELECT *, count(*) OVER (PARTITION BY {owner}, week - 7 * place::INTEGER ORDER BY week)
-            AS in_a_row,
+        SELECT *, count(*) OVER (PARTITION BY {owner}, week - 7 * place::INTEGER
+            ORDER BY week) AS in_a_row,
             lag(last_us, 2) OVER (PARTITION BY {owner} ORDER BY week) AS opened
         FROM (SELECT *, row_number() OVER (PARTITION BY {owner} ORDER BY week) AS place
             FROM ({weeks}))"""
@@ -78,8 +78,8 @@ CASES = (
         "activity_count within",
         '{ kind = "activity_count", at_least = 8, within = "30d" }',
         _first(
-            f"""SELECT *, lag(us, 7) OVER (PARTITION BY customer_id ORDER BY us) AS since
-                FROM ({_INSTANTS})""",
+            f"""SELECT *, lag(us, 7) OVER (PARTITION BY customer_id ORDER BY us)
+                AS since FROM ({_INSTANTS})""",
             f"since > us - {30 * _DAY}",
         ),
     ),
@@ -154,7 +154,8 @@ CASES = (
         "streak within",
         '{ kind = "streak", periods = 3, period = "week", within = "10d" }',
         _first(
-            _weeks("customer_id", _WEEKS), f"in_a_row >= 3 AND opened > us - {10 * _DAY}"
+            _weeks("customer_id", _WEEKS),
+            f"in_a_row >= 3 AND opened > us - {10 * _DAY}",
         ),
     ),
     Case(

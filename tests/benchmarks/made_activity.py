@@ -56,9 +56,7 @@ def csv_of(frame: Frame) -> Frame:
         who="customer_id",
         bill="activity_id",
         at=pl.col("occurred_at").dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        paid=pl.concat_str(
-            sign, digits.str.head(-2), pl.lit("."), digits.str.tail(2)
-        ),
+        paid=pl.concat_str(sign, digits.str.head(-2), pl.lit("."), digits.str.tail(2)),
         store="store",
         kind="type",
     )
@@ -88,9 +86,7 @@ def _accepted(rows: int, customers: int, seed: int) -> pl.LazyFrame:
             .then(pl.col("customer_id") * 7 % _STORES)
             .otherwise((other // 10 % _STORES).cast(pl.Int64))
             .cast(pl.String),
-            type=pl.when(is_return)
-            .then(pl.lit("RETURN"))
-            .otherwise(pl.lit("REGULAR")),
+            type=pl.when(is_return).then(pl.lit("RETURN")).otherwise(pl.lit("REGULAR")),
             row_number=number + 2,
             source=pl.lit("activity"),
             file_order=pl.lit(0, dtype=pl.Int32),

@@ -259,7 +259,9 @@ def _checks(
     return pa.DataFrameSchema(columns, strict=True)
 
 
-def _failures(typed: pl.DataFrame, source: Source, *, is_named: bool) -> pl.DataFrame:
+def _failures(
+    typed: pl.DataFrame, source: Source, kind: type[pl.DataType], *, is_named: bool
+) -> pl.DataFrame:
     """Return which rows fail in which columns: `@at` UInt32, `column` String."""
     nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
     if typed.is_empty():
