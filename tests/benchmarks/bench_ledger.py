@@ -74,6 +74,7 @@ def inserted(folder: Path, ledger: Path) -> None:
     import duckdb  # noqa: PLC0415
 
     with duckdb.connect(str(folder / "plain.duckdb")) as connection:
+        connection.execute("SET enable_progress_bar = false")
         connection.execute(f"ATTACH '{ledger}' AS l (READ_ONLY)")
         connection.execute("BEGIN")
         for table in ("awards", "award_events", "requests", "request_awards"):

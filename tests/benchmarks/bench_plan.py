@@ -105,6 +105,7 @@ def duckdb(path: Path) -> int:
 
     with database.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         connection.read_parquet(str(path)).create_view("activity")
         return sum(connection.sql(case.query).pl().height for case in PLANNED)
 

@@ -206,6 +206,7 @@ def duckdb(path: Path, query: str) -> Any:
 
     with database.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")
         connection.read_parquet(str(path)).create_view("activity")
         met = connection.sql(query).pl()
     return partial(_summary, met)

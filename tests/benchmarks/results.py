@@ -93,7 +93,7 @@ def write(measured: dict[str, Section]) -> None:
         (
             "Written by `make bench`; what the figures mean is said in "
             "[docs/performance.md](../../docs/performance.md). Seconds are medians "
-            "by the clock, CPU seconds those of all threads, memory the peak of the process."
+            "by the clock, CPU seconds are of all threads, memory is a process's peak."
         ),
         "\n".join(f"* {name}: {text}" for name, text in told.items()),
         *(tables(one) for one in known.values()),
