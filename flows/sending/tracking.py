@@ -133,8 +133,10 @@ class Rows:
         self, tracked: Tracked, attempt_id: str, answer: Answer, decision: Decision
     ) -> Entry:
         """Return the row of an attempt's end; the outcomes are added to it."""
+        well, missing = decision.listed_well, decision.missing
+        failed = len(decision.outcomes) - well - missing
         is_clean = decision.result is Result.ANSWERED and not (
-            decision.listed_failed or decision.missing or decision.alarms
+            failed or missing or decision.alarms
         )
         alarms = decision.alarms
         if tracked.is_foreign:
@@ -146,9 +148,9 @@ class Rows:
             seconds=answer.seconds,
             http_status=answer.http_status,
             result=str(answer.failure or decision.result),
-            customers_listed_well=decision.listed_well,
-            customers_listed_failed=decision.listed_failed,
-            customers_missing=decision.missing,
+            customers_listed_well=well,
+            customers_listed_failed=failed,
+            customers_missing=missing,
             error_code=decision.error_code,
             error_message=decision.error_message,
             alarms="; ".join(alarms) or None,

@@ -1,255 +1,327 @@
-"""Measures the heavy stages against a baseline in the same run: `make bench`.
+"""Measures the heavy stages, each against a baseline in the same run: `make bench`.
+
+    bench.py --only accept,qualify --rows 10_000_000 --rounds 5
+    bench.py --only growth --sizes 10_000_000,30_000_000,100_000_000
 
 Every figure is taken in a process of its own, so that time and peak memory are that
-stage's alone; ours and the baseline take turns, and the ratio is that of the medians.
-Prints a table and writes it to `tests/benchmarks/results.md`.
+stage's alone; ours and the baseline take turns, and ratios are those of medians. Prints
+what it writes to `tests/benchmarks/results.md`, where a section stays until it is
+measured anew; how busy the machine was is said with each. Nothing here is a test.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import multiprocessing
-import platform
-import resource
-import statistics
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent.parent))
 
-RESULTS = Path(__file__).parent / "results.md"
-AS_OF = "2018-06-01T00:00:00+00:00"
-BADGE = "653de334b3cda7078c7c68eb"
+import bench_accept
+import bench_dispatch
+import bench_ledger
+import bench_pace
+import bench_plan
+import bench_qualify
+import made_activity
+import results
+from measuring import command_with_usage, compared, load, measured, median
+
+SENDERS = 8
 
 
-def qualify(folder: Path, rule: str) -> int:
-    """Qualify the whole activity by one rule."""
-    from datetime import datetime  # noqa: PLC0415
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for, and where data is made."""
 
-    import polars as pl  # noqa: PLC0415
+    rows: int
+    rounds: int
+    sizes: tuple[int, ...]
+    planned_rows: int
+    awards: int
+    customers: int
+    folder: Path
 
-    from transforms.rules.qualifications import qualifications, required_columns  # noqa: PLC0415
+    def activity(self, rows: int, *, is_shuffled: bool = False) -> Path:
+        """Return accepted activity of so many rows, made if it is not there yet."""
+        path = self.folder / f"{rows}{'-shuffled' if is_shuffled else ''}.parquet"
+        if not path.exists():
+            made_activity.write_accepted(path, rows, is_shuffled=is_shuffled)
+        return path
 
-    badge = _badge(rule)
-    wanted = required_columns(badge)
-    activity = pl.scan_parquet(folder / "activity.parquet").select(
-        name for name in _columns(folder) if name in wanted
+    def home(self, name: str) -> Path:
+        """Return a new folder."""
+        return Path(tempfile.mkdtemp(prefix=name, dir=self.folder))
+
+
+def qualify(asked: Asked) -> results.Section:
+    """Measure every kind of rule against SQL, and the sum of them."""
+    made = results.section(
+        f"Qualify, {asked.rows:,} rows",
+        "Every kind of rule; DuckDB answers the same question of the same Parquet "
+        "file, and the answers are compared. The floor only reads the columns.",
     )
-    met = qualifications(
-        activity,
-        badge,
-        timezone="UTC",
-        as_of=datetime.fromisoformat(AS_OF),
-        amount_decimals=2,
+    path = asked.activity(asked.rows)
+    found = []
+    for case in bench_qualify.CASES:
+        found.append(
+            compared(
+                case.name,
+                partial(bench_qualify.ours, path, case.rule, asked.rows),
+                partial(bench_qualify.duckdb, path, case.query),
+                against="DuckDB",
+                rounds=asked.rounds,
+                goal=1.0,
+            )
+        )
+        results.add(made, found[-1])
+    ours, theirs = (
+        [sum(getattr(getattr(one, side), name) for one in found) for name in _TIMES]
+        for side in ("ours", "baseline")
     )
-    return met.height
+    made["facts"].append(
+        f"All rules together: {ours[0]:.1f} s against {theirs[0]:.1f} s, ratio "
+        f"**{ours[0] / theirs[0]:.2f}** (goal 0.8); of CPU {ours[1]:.1f} s against "
+        f"{theirs[1]:.1f} s, ratio **{ours[1] / theirs[1]:.2f}**."
+    )
+    case = bench_qualify.CASES[0]
+    shuffled = asked.activity(asked.rows, is_shuffled=True)
+    one = compared(
+        f"{case.name}, rows shuffled",
+        partial(bench_qualify.ours, shuffled, case.rule, asked.rows),
+        partial(bench_qualify.duckdb, shuffled, case.query),
+        against="DuckDB",
+        rounds=asked.rounds,
+    )
+    results.add(made, one)
+    floor = measured(partial(bench_qualify.floor, path, case.rule))
+    made["facts"].append(
+        f"The floor, reading the columns of {case.name}: {floor.seconds:.2f} s, "
+        f"{floor.cpu_seconds:.2f} s of CPU."
+    )
+    return made
 
 
-def _columns(folder: Path) -> list[str]:
-    import polars as pl  # noqa: PLC0415
-
-    return pl.scan_parquet(folder / "activity.parquet").collect_schema().names()
+_TIMES = ("seconds", "cpu_seconds")
 
 
-def _badge(rule: str) -> Any:
-    from transforms.definition.definition import parse_definition  # noqa: PLC0415
+def growth(asked: Asked) -> results.Section:
+    """Measure two rules over growing activity: what memory does."""
+    made = results.section(
+        "Qualify, as activity grows",
+        "One partition holds at most 20 million rows; more rows are more partitions, "
+        "one after the other, so memory stays where it is.",
+    )
+    named = {case.name: case for case in bench_qualify.CASES}
+    for rows in asked.sizes:
+        path = asked.activity(rows)
+        for name in ("activity_count", "total_amount within"):
+            case = named[name]
+            for side, call in (
+                ("Retrobadge", partial(bench_qualify.ours, path, case.rule, rows)),
+                ("DuckDB", partial(bench_qualify.duckdb, path, case.query)),
+            ):
+                took = measured(call)
+                made["growth"].append(
+                    {
+                        "name": f"{name}, {side}",
+                        "rows": rows,
+                        "seconds": took.seconds,
+                        "cpu_seconds": took.cpu_seconds,
+                        "peak_mb": took.peak_mb,
+                    }
+                )
+        if rows != asked.rows:
+            path.unlink()
+    return made
 
-    text = f"""
-name = "bench"
-timezone = "UTC"
-[activity]
-files = ["x.csv"]
-columns = {{ customer_id = "c", activity_id = "b", occurred_at = "t", amount = "a", \
-store = "s", type = "k" }}
-[badges.one]
-badge_meta_id = "{BADGE}"
-reference_id = "r"
-rule = {rule}
-"""
-    return parse_definition(text, path="bench.toml").badges[0]
+
+def accept(asked: Asked) -> results.Section:
+    """Measure the acceptance of a CSV, the first time and the second."""
+    made = results.section(
+        f"Accept, {asked.rows:,} rows of CSV",
+        "From CSV to checked Parquet with the rejected rows set aside. Polars alone "
+        "converts the same file to the same columns, and checks nothing.",
+    )
+    for name, every in (("clean", 0), ("0.1 % bad", 1_000), ("10 % bad", 10)):
+        file = f"{asked.rows}-{every}.csv"
+        made_activity.write_csv(
+            asked.folder / file, asked.activity(asked.rows), bad_every=every
+        )
+        one = compared(
+            f"accept, {name}",
+            partial(bench_accept.ours, asked.folder, file),
+            partial(bench_accept.baseline, asked.folder, file),
+            against="Polars, unchecked",
+            rounds=asked.rounds,
+            goal=1.5,
+        )
+        results.add(made, one)
+    file = f"{asked.rows}-0.csv"
+    time.sleep(11)  # a file touched just now is always read
+    first = measured(partial(bench_accept.first, asked.folder, file))
+    again = measured(partial(bench_accept.again, asked.folder, file))
+    made["facts"].append(
+        f"The second time: {again.seconds * 1000:.1f} ms after {first.seconds:.1f} s, "
+        f"{again.seconds / first.seconds:.2%} (goal 1 %)."
+    )
+    return made
 
 
-def in_duckdb(folder: Path, query: str) -> int:
-    """Answer the same question with the best SQL, two threads as ours has."""
-    import duckdb  # noqa: PLC0415
+def plan(asked: Asked) -> results.Section:
+    """Measure the whole command, and planning over many rows."""
+    made = results.section(
+        "Plan",
+        f"`retrobadge plan` on the sample year, and two badges over "
+        f"{asked.planned_rows:,} accepted rows against two bare queries.",
+    )
+    home = asked.home("plan-")
+    with bench_plan.sandbox() as settings:
+        command = bench_plan.plan_command(home)
+        first = command_with_usage(command, settings)
+        taken = [command_with_usage(command, settings) for _ in range(asked.rounds)]
+    known = median(taken)
+    made["facts"].append(
+        f"The sample's year, every file known: {known.seconds:.2f} s, of CPU "
+        f"{known.cpu_seconds:.2f} s (goal 1.5 s); the first time "
+        f"{first.seconds:.2f} s, of CPU {first.cpu_seconds:.2f} s."
+    )
+    kept = asked.folder / "kept.parquet"
+    bench_plan.kept(kept, asked.activity(asked.planned_rows))
+    one = compared(
+        "two badges planned",
+        partial(bench_plan.ours, kept, asked.planned_rows),
+        partial(bench_plan.duckdb, kept),
+        against="DuckDB, two bare queries",
+        rounds=asked.rounds,
+        goal=1.0,
+    )
+    results.add(made, one)
+    return made
 
-    with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
-        source = connection.read_parquet(str(folder / "activity.parquet"))
-        source.create_view("activity")
-        return len(connection.sql(query).to_arrow_table())
+
+def dispatch(asked: Asked) -> results.Section:
+    """Measure the sending through the ledger, and by a plain script."""
+    made = results.section(
+        f"Dispatch, {asked.customers:,} customers, {SENDERS} senders",
+        "Every customer's outcome decided and in the ledger, against a script that "
+        "posts the same and counts HTTP 200. The goal is 0.9 of the script's pace: a "
+        "ratio of 1.11.",
+    )
+    for batch in (100, 500):
+        for latency in (0.0, 0.05, 0.5):
+            sending = bench_dispatch.Sending(asked.customers, batch, SENDERS, latency)
+            with bench_dispatch.server(latency) as port:
+                one = compared(
+                    f"{batch} a call, {latency * 1000:.0f} ms",
+                    partial(bench_dispatch.sent, asked.folder, sending, port),
+                    partial(bench_dispatch.sent_plainly, sending, port),
+                    against="plain httpx",
+                    rounds=1 if latency > 0.1 else asked.rounds,
+                    goal=1.11,
+                )
+            results.add(made, one)
+    for senders, latency in ((8, 0.05), (8, 0.4), (32, 1.0)):
+        share, most = bench_pace.paced(senders, latency)
+        made["facts"].append(
+            f"At most {bench_pace.LIMIT:,} calls a minute, {senders} senders, "
+            f"{latency * 1000:.0f} ms: {share:.1%} of them used, {most:,} in the "
+            "fullest sliding minute (a simulated clock)."
+        )
+    return made
 
 
-RULES = {
-    "activity_count, the 20th": (
-        '{ kind = "activity_count", at_least = 20 }',
-        """SELECT customer_id, occurred_at, activity_id FROM activity QUALIFY
-        row_number() OVER (PARTITION BY customer_id ORDER BY occurred_at, activity_id)
-        = 20""",
-    ),
-    "total_amount, 500 within 30 d": (
-        '{ kind = "total_amount", at_least = 500, within = "30d" }',
-        """SELECT customer_id, min(us) FROM (
-            SELECT customer_id, us, sum(amount) OVER (
-                PARTITION BY customer_id ORDER BY us
-                RANGE BETWEEN 2591999999999 PRECEDING AND CURRENT ROW) AS running
-            FROM (SELECT customer_id, amount, epoch_us(occurred_at) AS us FROM activity)
-        ) WHERE running >= 50000 GROUP BY customer_id""",
-    ),
-    "distinct_count, 15 stores": (
-        '{ kind = "distinct_count", of = "store", at_least = 15 }',
-        """SELECT customer_id, first_at FROM (
-            SELECT customer_id, store, min(occurred_at) AS first_at
-            FROM activity GROUP BY ALL
-        ) QUALIFY
-        row_number() OVER (PARTITION BY customer_id ORDER BY first_at) = 15""",
-    ),
+def ledger(asked: Asked) -> results.Section:
+    """Measure reserving, publishing, and planning beside all that was awarded."""
+    made = results.section(
+        f"Ledger, {asked.awards:,} awards",
+        "Requests cut, awards and requests reserved in one transaction, against DuckDB "
+        "inserting the same rows; then all outcomes published.",
+    )
+    awards = asked.folder / "awards.parquet"
+    bench_ledger.made_awards(asked.awards).write_parquet(awards)
+    home = asked.home("ledger-")
+    ours = measured(partial(bench_ledger.reserved, home, awards))
+    path = home / "ledger.duckdb"
+    theirs = measured(partial(bench_ledger.inserted, home, path))
+    compared_once = results.once("plan cut and reserved", ours, theirs, "DuckDB", 2.0)
+    results.add(made, compared_once)
+    bench_ledger.settled(home)
+    published = measured(partial(bench_ledger.published, home))
+    night = measured(partial(bench_ledger.classified_again, home, awards))
+    calls = -(-asked.awards // bench_ledger.BATCH)
+    run = calls / 90 * 60
+    made["facts"] += [
+        (
+            f"All outcomes published: {published.seconds:.1f} s, of CPU "
+            f"{published.cpu_seconds:.1f} s, {published.peak_mb:,.0f} MB (goal for ten "
+            f"million: 10 s). At 90 calls a minute such a run takes "
+            f"{run / 3600:,.0f} h, of which that is {published.seconds / run:.3%}."
+        ),
+        (
+            f"A night that qualifies all of them again: {night.seconds:.1f} s, of CPU "
+            f"{night.cpu_seconds:.1f} s, {night.peak_mb:,.0f} MB."
+        ),
+    ]
+    return made
+
+
+SECTIONS: dict[str, Callable[[Asked], results.Section]] = {
+    "accept": accept,
+    "qualify": qualify,
+    "growth": growth,
+    "plan": plan,
+    "dispatch": dispatch,
+    "ledger": ledger,
 }
 
 
-def accept(folder: Path) -> int:
-    """Accept a CSV: typed, checked, bad rows set aside, written as Parquet."""
-    from flows.files.activity_files import accept_file, find_files  # noqa: PLC0415
-    from transforms.definition.definition import parse_definition  # noqa: PLC0415
-
-    definition = parse_definition(
-        f"""
-name = "bench"
-timezone = "UTC"
-[activity]
-files = ["activity.csv"]
-columns = {{ customer_id = "who", activity_id = "bill", occurred_at = "at", \
-amount = "paid", store = "store", type = "kind" }}
-[badges.one]
-badge_meta_id = "{BADGE}"
-reference_id = "r"
-rule = {{ kind = "activity_count", at_least = 1 }}
-""",
-        path=str(folder / "bench.toml"),
-    )
-    with tempfile.TemporaryDirectory() as home:
-        (found,) = find_files(definition)
-        return accept_file(found, definition, Path(home)).rows_accepted
-
-
-def convert(folder: Path) -> None:
-    """Convert the same CSV to the same Parquet with Polars alone, unchecked."""
-    import polars as pl  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as home:
-        pl.scan_csv(
-            folder / "activity.csv",
-            schema={
-                "who": pl.Int64,
-                "bill": pl.String,
-                "at": pl.String,
-                "paid": pl.Float64,
-                "store": pl.String,
-                "kind": pl.String,
-            },
-        ).with_columns(
-            pl.col("at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ").alias("at"),
-            (pl.col("paid") * 100).round().cast(pl.Int64).alias("paid"),
-        ).sink_parquet(Path(home) / "out.parquet")
-
-
-def dispatch(folder: Path) -> int:
-    """Send reserved awards with the whole ledger on our side."""
-    from rig_bench import send_all  # noqa: PLC0415
-
-    return asyncio.run(send_all(folder))
-
-
-def plain_httpx(folder: Path) -> int:
-    """Send as many with a plain asyncio script that keeps nothing but a count."""
-    from rig_bench import send_plainly  # noqa: PLC0415
-
-    return asyncio.run(send_plainly(folder))
-
-
-def measured(function: Callable[..., Any], *values: Any) -> tuple[float, float]:
-    """Return seconds and peak MB of one call in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    child = context.Process(target=_measure, args=(queue, function, values))
-    child.start()
-    child.join()
-    if child.exitcode:
-        raise SystemExit(f"{function.__name__} failed")
-    return queue.get()  # type: ignore[no-any-return]
-
-
-def _measure(queue: Any, function: Callable[..., Any], values: tuple[Any, ...]) -> None:
-    # What a process imports once is no part of a stage.
-    import duckdb  # noqa: F401, PLC0415
-    import rig_bench  # noqa: F401, PLC0415
-
-    import flows.files.activity_files  # noqa: F401, PLC0415
-
-    started = time.perf_counter()
-    function(*values)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    queue.put((seconds, peak))
-
-
-def row(name: str, ours: Any, baseline: Any, against: str, rounds: int) -> str:
-    """Return a line of the table: medians of some rounds taken in turn."""
-    pairs = [(measured(*ours), measured(*baseline)) for _ in range(rounds)]
-    mine = statistics.median(pair[0][0] for pair in pairs)
-    theirs = statistics.median(pair[1][0] for pair in pairs)
-    peaks = [max(pair[side][1] for pair in pairs) for side in (0, 1)]
-    told = (
-        f"| {name} | {mine:.2f} s, {peaks[0]:.0f} MB | {against}: {theirs:.2f} s, "
-        f"{peaks[1]:.0f} MB | {mine / theirs:.2f} |"
-    )
-    print(told, flush=True)  # noqa: T201  a benchmark prints
-    return told
-
-
 def main() -> None:
-    """Measure everything and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Measure what is asked for, and write it down."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(SECTIONS))
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--rounds", type=int, default=3)
-    asked = parser.parse_args()
-    from made_activity import accepted, csv_of  # noqa: PLC0415
-
-    lines = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        made = accepted(asked.rows, customers=max(asked.rows // 50, 1))
-        made.write_parquet(folder / "activity.parquet")
-        csv_of(made).write_csv(folder / "activity.csv")
-        del made
-        for kind, (rule, query) in RULES.items():
-            ours, theirs = (qualify, folder, rule), (in_duckdb, folder, query)
-            lines.append(row(kind, ours, theirs, "DuckDB", asked.rounds))
-        ours, theirs = (accept, folder), (convert, folder)
-        lines.append(
-            row("accept a CSV", ours, theirs, "Polars, unchecked", asked.rounds)
+    parser.add_argument("--sizes", default="1_000_000,3_000_000,10_000_000")
+    parser.add_argument("--planned-rows", type=int, default=4_000_000)
+    parser.add_argument("--awards", type=int, default=1_000_000)
+    parser.add_argument("--customers", type=int, default=50_000)
+    parser.add_argument("--folder", type=Path, help="where data is made, and removed")
+    told = parser.parse_args()
+    # Hundreds of processes import the same; none of that is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    names = told.only.split(",")
+    if strangers := sorted(set(names) - SECTIONS.keys()):
+        parser.error(f"no such section: {', '.join(strangers)}")
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=told.folder) as folder:
+        asked = Asked(
+            rows=told.rows,
+            rounds=told.rounds,
+            sizes=tuple(int(size) for size in told.sizes.split(",")),
+            planned_rows=told.planned_rows,
+            awards=told.awards,
+            customers=told.customers,
+            folder=Path(folder),
         )
-        ours, theirs = (dispatch, folder), (plain_httpx, folder)
-        lines.append(
-            row(
-                "send 50,000 awards, 500 a call",
-                ours,
-                theirs,
-                "plain httpx",
-                asked.rounds,
+        for name in names:
+            before, begun = load(), time.perf_counter()
+            measured_now = SECTIONS[name](asked)
+            measured_now["when"] = (
+                f"Taken {datetime.now(tz=UTC):%Y-%m-%d %H:%M} UTC in "
+                f"{time.perf_counter() - begun:.0f} s, {asked.rounds} rounds; load "
+                f"before {before}, after {load()}."
             )
-        )
-    head = (
-        f"{asked.rows:,} rows, medians of {asked.rounds}, on {platform.machine()} with "
-        f"Python {platform.python_version()}; both sides in the same run.\n\n"
-        "| stage | Retrobadge | baseline | ratio |\n|---|---|---|---|\n"
-    )
-    RESULTS.write_text("# Benchmarks\n\n" + head + "\n".join(lines) + "\n")
+            results.write({name: measured_now})
+            print(results.tables(measured_now), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

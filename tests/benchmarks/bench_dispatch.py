@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from pathlib import Path
 import httpx
 import orjson
 import polars as pl
+from measuring import Own
 
 from flows.home import open_home
 from flows.platform.capillary import Platform
@@ -61,6 +63,22 @@ def reserved(folder: Path, sending: Sending) -> None:
     wanted = reserve.Reservation(awards, requests, members)
     reserve.reserve(ledger, "bench", wanted, datetime.now(tz=UTC))
     ledger.close()
+
+
+def sent(folder: Path, sending: Sending, port: int) -> Own:
+    """Send what is reserved just now, in a home of its own."""
+    with tempfile.TemporaryDirectory(dir=folder) as home:
+        reserved(Path(home), sending)
+        begun_cpu = time.process_time()
+        seconds = send_all(Path(home), sending, port)
+        return Own(seconds, time.process_time() - begun_cpu)
+
+
+def sent_plainly(sending: Sending, port: int) -> Own:
+    """Send as many by the plain script."""
+    begun_cpu = time.process_time()
+    seconds = send_plainly(sending, port)
+    return Own(seconds, time.process_time() - begun_cpu)
 
 
 def send_all(folder: Path, sending: Sending, port: int) -> float:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pandera.polars as pa
@@ -78,8 +79,8 @@ def sorted_rows(
     kind = pl.Int64 if customers is None else pl.String
     failures = pl.concat(
         [
-            _failures(typed.filter(~is_nameless), _checks(source, kind, is_named=True)),
-            _failures(typed.filter(is_nameless), _checks(source, kind, is_named=False)),
+            _failures(typed.filter(~is_nameless), source, kind, is_named=True),
+            _failures(typed.filter(is_nameless), source, kind, is_named=False),
         ]
     )
     is_bad = typed[_AT].is_in(failures[_AT].implode())
@@ -223,19 +224,26 @@ def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.S
     return core[name]() if name in core else further[source.types.get(name, "text")]()
 
 
+@cache
 def _checks(
-    source: Source, kind: type[pl.DataType], *, is_named: bool
+    schema: tuple[tuple[str, pl.DataType], ...],
+    mapped: tuple[str, ...],
+    kind: type[pl.DataType],
+    *,
+    is_named: bool,
 ) -> pa.DataFrameSchema:
-    """Return the Pandera model of typed rows, of those with or without customer."""
+    """Return the Pandera model of typed rows, of those with or without customer.
+
+    `schema` are the columns of accepted activity, `mapped` those that a file has.
+    """
     limit = values.MAX_MINOR_UNITS
     columns = {
-        name: pa.Column(dtype, nullable=name not in _REQUIRED)
-        for name, dtype in accepted_schema(source).items()
+        name: pa.Column(dtype, nullable=name not in _REQUIRED) for name, dtype in schema
     }
     columns[_AT] = pa.Column(pl.UInt32)
     columns |= {
         _UNREAD + name: pa.Column(pl.Boolean, pa.Check.eq(value=False))
-        for name in source.columns
+        for name in mapped
         if name not in _REQUIRED
     }
     columns["occurred_at"] = pa.Column(
@@ -251,11 +259,15 @@ def _checks(
     return pa.DataFrameSchema(columns, strict=True)
 
 
-def _failures(typed: pl.DataFrame, checks: pa.DataFrameSchema) -> pl.DataFrame:
+def _failures(
+    typed: pl.DataFrame, source: Source, kind: type[pl.DataType], *, is_named: bool
+) -> pl.DataFrame:
     """Return which rows fail in which columns: `@at` UInt32, `column` String."""
     nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
     if typed.is_empty():
         return nothing
+    schema = tuple(accepted_schema(source).items())
+    checks = _checks(schema, tuple(source.columns), kind, is_named=is_named)
     try:
         checks.validate(typed, lazy=True)
     except SchemaErrors as error:

@@ -11,6 +11,7 @@ are spaces cut off and blanks told from faults.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal
@@ -320,6 +321,11 @@ def _from_iso(
         local = _seconds(text)
         if local.null_count() == text.null_count():  # else 10:11-08 is among them
             return localised(local, timezone, ambiguous)
+    ahead = _one_offset(text)
+    if ahead is not None:
+        local = _seconds(text.str.head(_SECOND_LENGTH))
+        if local.null_count() == text.null_count():
+            return local.dt.replace_time_zone("UTC") - ahead
     is_day = (lengths == _DAY_LENGTH).fill_null(value=False)
     if is_day.all():
         return day_starts(text.str.to_date("%Y-%m-%d", strict=False), timezone)
@@ -329,6 +335,26 @@ def _from_iso(
         only_days = text.set(~is_day, None).str.to_date("%Y-%m-%d", strict=False)
         found = found.zip_with(~is_day, day_starts(only_days, timezone))
     return found
+
+
+def _one_offset(text: pl.Series) -> timedelta | None:
+    """Return the offset that all these ISO times have behind their seconds, if so.
+
+    A file has the times of one system: looking at each by itself takes four times as
+    long.
+    """
+    rest = text.str.slice(_SECOND_LENGTH)
+    first = rest.first(ignore_nulls=True)
+    if not isinstance(first, str) or not (rest == first).all():
+        return None
+    found = re.fullmatch(r"[Zz]|([+-])([0-9]{2})(?::?([0-9]{2}))?", first)
+    if found is None:
+        return None
+    sign, hours, minutes = found.groups()
+    ahead = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
+    if int(hours or 0) > 23 or int(minutes or 0) > 59:
+        return None
+    return -ahead if sign == "-" else ahead
 
 
 def _from_iso_times(

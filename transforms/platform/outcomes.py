@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -121,10 +121,7 @@ class Decision:
     @property
     def listed_failed(self) -> int:
         """Count the customers listed with an error."""
-        return sum(
-            o.status not in (AwardStatus.ISSUED, AwardStatus.UNKNOWN)
-            for o in self.outcomes
-        )
+        return len(self.outcomes) - self.listed_well - self.missing
 
 
 def decision(  # noqa: PLR0911  a case a line
@@ -198,6 +195,9 @@ def _may_decide(http_status: int) -> bool:
     return http_status < 300 or http_status in {400, 403, 404, 409, 422}
 
 
+_NOTHING: dict[str, Any] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Item:
     """One element of an answer's lists, in either shape."""
@@ -227,9 +227,9 @@ def _items(data: Mapping[str, Any]) -> list[_Item] | None:
 
 
 def _item(row: object, expires_on: datetime | None, *, is_failed: bool) -> _Item:
-    record = _mapping(row)
+    record = row if isinstance(row, dict) else _NOTHING
     error = record.get("error")
-    told = error if isinstance(error, Mapping) else record
+    told = error if isinstance(error, dict) else record
     code = whole_number(told.get("code", told.get("errorCode")))
     message = told.get("message", told.get("errorMessage"))
     if isinstance(error, str):
@@ -239,16 +239,25 @@ def _item(row: object, expires_on: datetime | None, *, is_failed: bool) -> _Item
         customer_id=whole_number(record.get("customerId")),
         earned_badge_id=str(found) if found else None,
         badge_status=_text(record.get("status")),
-        expires_on=instant_of(record, "expiresOn") or expires_on,
+        expires_on=_expires_on(record) or expires_on,
         has_error=is_failed or bool(error) or code is not None,
         error_code=code,
         error_message=_text(message),
     )
 
 
+def _expires_on(record: Mapping[str, Any]) -> datetime | None:
+    """Return when an earned badge ends; most items say nothing of it."""
+    if "expiresOnISO" in record or "expiresOn" in record:
+        return instant_of(record, "expiresOn")
+    return None
+
+
 def whole_number(value: object) -> int | None:
     """Return a whole number given as a number or as digits, else None."""
-    if isinstance(value, bool):
+    if type(value) is int:  # of a thousand ids all are
+        return value
+    if value is None or isinstance(value, bool):
         return None
     if isinstance(value, int):
         return value
@@ -321,19 +330,18 @@ def _outcome(
     doubled_ids: frozenset[str],
     since: datetime,
 ) -> Outcome:
-    unknown = Outcome(customer_id=customer_id, status=AwardStatus.UNKNOWN)
     if len(items) != 1:
         told = "not in the answer" if not items else "listed more than once"
-        return replace(unknown, reason=told)
+        return _unknown(customer_id, told)
     item = items[0]
     if item.has_error:
         return _refused(
             customer_id, item, is_doubly_awarded=is_doubly_awarded, since=since
         )
     if item.earned_badge_id is None:
-        return replace(unknown, reason="listed without an id")
+        return _unknown(customer_id, "listed without an id")
     if item.earned_badge_id in doubled_ids:
-        return replace(unknown, reason="its id is listed for another customer too")
+        return _unknown(customer_id, "its id is listed for another customer too")
     return Outcome(
         customer_id=customer_id,
         status=AwardStatus.ISSUED,
@@ -342,6 +350,10 @@ def _outcome(
         badge_status=item.badge_status,
         expires_on=item.expires_on,
     )
+
+
+def _unknown(customer_id: int, reason: str) -> Outcome:
+    return Outcome(customer_id=customer_id, status=AwardStatus.UNKNOWN, reason=reason)
 
 
 def _refused(
