@@ -18,7 +18,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from polars.io.plugins import register_io_source
 
 from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema, repeated
@@ -90,6 +89,8 @@ def write_accepted(
     `path` the file's display path. With `customers` whose the rows are is left open
     (`flows.files.mapping`).
     """
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415  heavy
+
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     hashes: list[pl.Series] = []

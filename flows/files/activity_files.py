@@ -28,6 +28,7 @@ import orjson
 import polars as pl
 
 from flows.files.file_bytes import content_digest
+from flows.files.known_digests import known_digest
 from flows.files.object_storage import (
     StoredObject,
     fetched,
@@ -37,7 +38,6 @@ from flows.files.object_storage import (
     matching_objects,
     note_content,
 )
-from flows.files.known_digests import known_digest
 from flows.files.patterns import fits
 from transforms.activity.accepted import (
     IS_LINE,

@@ -17,15 +17,15 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import pandera.polars as pa
 import polars as pl
-from pandera.errors import SchemaErrors
 
 from transforms.activity import reasons, values
 from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema
 from transforms.activity.identifiers import read_identifiers
 
 if TYPE_CHECKING:
+    import pandera.polars as pa
+
     from transforms.definition.definition import Customers, Source
 
 ROW_NUMBER, LINE_FAULT, LINE = "@row_number", "@line_fault", "@line"
@@ -236,6 +236,8 @@ def _checks(
 
     `schema` are the columns of accepted activity, `mapped` those that a file has.
     """
+    import pandera.polars as pa  # noqa: PLC0415  half a second, which others save
+
     limit = values.MAX_MINOR_UNITS
     columns = {
         name: pa.Column(dtype, nullable=name not in _REQUIRED) for name, dtype in schema
@@ -263,6 +265,8 @@ def _failures(
     typed: pl.DataFrame, source: Source, kind: type[pl.DataType], *, is_named: bool
 ) -> pl.DataFrame:
     """Return which rows fail in which columns: `@at` UInt32, `column` String."""
+    from pandera.errors import SchemaErrors  # noqa: PLC0415  as above
+
     nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
     if typed.is_empty():
         return nothing
