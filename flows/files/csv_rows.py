@@ -100,6 +100,7 @@ class _Csv:
             start = start[len(text.encode()) :]
         else:
             self.names = [str(number) for number in range(1, len(record) + 1)]
+            self.row = 1  # blank lines before it are met again
         self._check_names()
         return start
 
@@ -173,6 +174,8 @@ class _Csv:
         has_quotes = bool(self.quote) and self.quote.encode() in data
         newlines = data.count(b"\n")
         pairs = data.count(b"\r\n") if b"\r" in data else 0
+        if pairs != data.count(b"\r"):
+            return None  # Polars would take the odd one for a part of a value
         if 0 < pairs < newlines:
             if has_quotes:
                 return None

@@ -34,8 +34,9 @@ def utf8_blocks(
 ) -> Iterator[bytes]:
     """Yield the text of a file as UTF-8, in blocks that may cut lines and letters.
 
-    `.gz` and `.zst` files are decompressed, a byte order mark is dropped. Raises
-    FilesRefused naming the line for bytes that are not in the encoding, for NUL
+    `.gz` and `.zst` files are decompressed, a byte order mark is dropped; a file that
+    begins with the one of UTF-8 says by that what it is, whatever `encoding` says.
+    Raises FilesRefused naming the line for bytes that are not in the encoding, for NUL
     bytes and for compression that ends too early. `shown` is the file's name there.
     """
     is_utf8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
@@ -51,15 +52,21 @@ def utf8_blocks(
         return FilesRefused(Fault(code=code, message=message, file=shown, row=row))
 
     for raw in chain(_decompressed(path, shown=shown, block=size), [b""]):
+        if not done and raw.startswith(_BOM) and not is_utf8:
+            encoding, is_utf8 = "utf-8", True
+            decoder = codecs.getincrementaldecoder(encoding)()
         text = raw
         if not (is_utf8 and raw.isascii() and not decoder.getstate()[0]):
             try:
                 decoded = decoder.decode(raw, not raw)
-            except UnicodeDecodeError as error:
-                bad, start = error.object, error.start
+            except UnicodeError as error:
+                # UTF-16 that does not say which of the two it is has no bytes to name.
+                is_placed = isinstance(error, UnicodeDecodeError)
+                bad, start = (error.object, error.start) if is_placed else (raw[:2], 0)
+                end = error.end if is_placed else len(bad)
                 raise refused(
                     "wrong_encoding",
-                    f"the bytes {bad[start : error.end].hex(' ')} are not {encoding}: "
+                    f"the bytes {bad[start:end].hex(' ')} are not {encoding}: "
                     "set format.encoding to what the file is written in (latin-1, "
                     "utf-16 …)",
                     bad[:start],

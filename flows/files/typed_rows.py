@@ -6,7 +6,9 @@ Belongs here: batches, row numbers, lines that are no JSON. Does not belong here
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import NoneType
@@ -24,6 +26,7 @@ _PARQUET_ROWS = 250_000
 _JSON_ROWS = 100_000
 _SHOWN = 200  # characters of a line in the rejected rows
 _WHOLE_IN_A_FLOAT = 2.0**63
+_EXACT = 2.0**63  # what orjson reads as a float from here on may be no float
 _TOLERANCE = 1e-6
 
 
@@ -201,7 +204,13 @@ def _json_object(line: bytes) -> Any:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
         return "no JSON"
-    return found if isinstance(found, dict) else "no JSON object"
+    if not isinstance(found, dict):
+        return "no JSON object"
+    if any(isinstance(one, float) and abs(one) >= _EXACT for one in found.values()):
+        # A whole number of more than 64 bits was rounded: it may be an id.
+        with suppress(ValueError):
+            return json.loads(line)
+    return found
 
 
 def _as_text(value: Any, ours: str, source: Source) -> str | None:
