@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import polars as pl
@@ -41,6 +41,7 @@ from transforms.activity.accepted import (
     REJECTED_SCHEMA,
     amount_decimals,
 )
+from transforms.activity.mending import is_mended
 from transforms.definition.definition import Definition, Source, parse_definition
 from transforms.errors import DefinitionRefused, Fault, FilesRefused
 
@@ -147,7 +148,7 @@ def find_files(
             absent = {
                 path: StoredObject(url=path, etag="") if is_url(path) else folder / path
                 for path in gone
-                if path not in paths and _is_asked_for(path, pattern, folder)
+                if path not in paths and is_asked_for(path, pattern, folder)
             }
             faults += _faults_of_pattern(definition, source, pattern, paths, absent)
             places = paths | (absent if source.missing_files == "keep" else {})
@@ -202,7 +203,7 @@ def _faults_of_pattern(
     ]
 
 
-def _is_asked_for(path: str, pattern: str, folder: Path) -> bool:
+def is_asked_for(path: str, pattern: str, folder: Path) -> bool:
     """Return whether a pattern would match a path if there were such a file."""
     if is_url(path) or is_url(pattern):
         return fits_url(path, pattern)
@@ -331,22 +332,32 @@ def file_rows(
     from flows.files.csv_rows import csv_rows  # noqa: PLC0415  as above
     from flows.files.typed_rows import json_rows, parquet_rows  # noqa: PLC0415
 
-    path = Path(found.path)
-    ending = path.suffix.lower()
-    if ending in {".gz", ".zst"}:
-        ending = Path(path.stem).suffix.lower()
-    if ending in _CSV_ENDINGS:
-        return csv_rows(location, source, shown=found.path)
-    if ending in _JSON_ENDINGS:
-        return json_rows(location, source, shown=found.path)
-    if path.suffix.lower() in _PARQUET_ENDINGS:
-        return parquet_rows(location, source, shown=found.path)
+    match file_format(found.path):
+        case "csv":
+            return csv_rows(location, source, shown=found.path)
+        case "json":
+            return json_rows(location, source, shown=found.path)
+        case "parquet":
+            return parquet_rows(location, source, shown=found.path)
     raise FilesRefused.of(
         "unknown_format",
         "the name says no format that can be read: rename it to end in .csv, .tsv, "
         ".parquet, .ndjson or .jsonl (text also with .gz or .zst behind)",
         file=found.path,
     )
+
+
+def file_format(name: str) -> Literal["csv", "json", "parquet"] | None:
+    """Return how a file is written, by the ending of its name."""
+    path = Path(name)
+    ending = last = path.suffix.lower()
+    if last in {".gz", ".zst"}:
+        ending = Path(path.stem).suffix.lower()
+    if ending in _CSV_ENDINGS:
+        return "csv"
+    if ending in _JSON_ENDINGS:
+        return "json"
+    return "parquet" if last in _PARQUET_ENDINGS else None
 
 
 def rejected_rows(files: Iterable[AcceptedFile]) -> pl.DataFrame:
@@ -436,6 +447,8 @@ def _settings(source: Source, definition: Definition, path: str) -> dict[str, An
     if definition.customers is not None:
         wanted = {"identifier", "country_code"}
         settings["customers"] = definition.customers.model_dump(include=wanted)
+    if is_mended(path):
+        settings["is_mended"] = True  # some of its cells are read as they were before
     if "activity_id" not in source.columns:
         settings["path"] = path  # it is part of the ids
     return settings

@@ -20,7 +20,7 @@ from transforms.errors import Fault, FilesRefused
 
 BLOCK = 16 << 20
 MAX_LINE = 64 << 20
-_BOM = codecs.BOM_UTF8
+BOM = codecs.BOM_UTF8
 
 
 def content_digest(path: Path) -> str:
@@ -42,7 +42,7 @@ def utf8_blocks(
     is_utf8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
     decoder = codecs.getincrementaldecoder(encoding)()
     done = 0
-    size = max(block, len(_BOM))
+    size = max(block, len(BOM))
 
     def refused(code: str, message: str, before: bytes) -> FilesRefused:
         # Lines are counted when one must be named, not for every file.
@@ -52,7 +52,7 @@ def utf8_blocks(
         return FilesRefused(Fault(code=code, message=message, file=shown, row=row))
 
     for raw in chain(_decompressed(path, shown=shown, block=size), [b""]):
-        if not done and raw.startswith(_BOM) and not is_utf8:
+        if not done and raw.startswith(BOM) and not is_utf8:
             encoding, is_utf8 = "utf-8", True
             decoder = codecs.getincrementaldecoder(encoding)()
         text = raw
@@ -61,9 +61,9 @@ def utf8_blocks(
                 decoded = decoder.decode(raw, not raw)
             except UnicodeError as error:
                 # UTF-16 that does not say which of the two it is has no bytes to name.
-                is_placed = isinstance(error, UnicodeDecodeError)
-                bad, start = (error.object, error.start) if is_placed else (raw[:2], 0)
-                end = error.end if is_placed else len(bad)
+                bad, start, end = raw[:2], 0, 2
+                if isinstance(error, UnicodeDecodeError):
+                    bad, start, end = error.object, error.start, error.end
                 raise refused(
                     "wrong_encoding",
                     f"the bytes {bad[start:end].hex(' ')} are not {encoding}: "
@@ -73,7 +73,7 @@ def utf8_blocks(
                 ) from None
             text = raw if is_utf8 else decoded.encode()
         if not done:
-            text = text.removeprefix(_BOM)
+            text = text.removeprefix(BOM)
         if b"\0" in text:
             raise refused(
                 "nul_byte",

@@ -8,6 +8,7 @@ what has moved since (`transforms.reports.plan_parts`).
     awards.csv            one row per award, inert in a spreadsheet
     awards.parquet        the same, typed
     rejected_rows.csv     a line per reason
+    mend/                 the rejected rows themselves, to be mended and fed back
     selected_….csv        customers or awards that were asked for, if any
     plan.json             for programs; written last: with it the plan is whole
 """
@@ -15,7 +16,7 @@ what has moved since (`transforms.reports.plan_parts`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from flows.home import Home, open_private
 from flows.pages.pages import write_page
 from flows.pages.plan_page import plan_html
 from flows.planning import Plan
+from flows.plans.mending import write_mends
 from transforms.awards.awards import PlanResult
 from transforms.errors import PlanRefused
 from transforms.reports.months import awards_by_month, odd_months
@@ -79,6 +81,7 @@ def write_plan(
     plan.awards.write_parquet(folder / _AWARDS)
     inert(plan.awards).write_csv(folder / "awards.csv")
     inert(rejected).write_csv(folder / "rejected_rows.csv")
+    plan.mends = write_mends(plan.definition, plan.files, folder)
     asked = plan.selection
     if asked.customer_ids is not None:
         ids = pl.Series("customer_id", sorted(asked.customer_ids), dtype=pl.Int64)
@@ -116,6 +119,7 @@ def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
         "wants_approval": plan.wants_approval,
         **file_counts(plan.files),
         "rows_superseded": sum(plan.rows_superseded.values()),
+        "mend": [asdict(mend) for mend in plan.mends],
         "awards_qualified": plan.qualified,
         "awards_in_ledger": plan.count(PlanResult.IN_LEDGER),
         "awards_held": plan.count(PlanResult.HELD),

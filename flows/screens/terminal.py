@@ -233,6 +233,10 @@ def show_plan(plan: Plan, folder: Path | None) -> None:
         out(f"note: {printable(text)}\n")
     for fault in plan.refused_by:
         out(f"refused: {printable(fault)}\n")
+    for mend in plan.mends:
+        where = f"in {mend.file}" if mend.file else "in no file"
+        told = f"{mend.path}: {mend.rows:,} rejected rows to mend {where}: {mend.note}"
+        out(f"{printable(told)}\n")
     if folder is None:
         return
     out(f"plan {folder.name}, digest {plan.digest[:16]}, in {folder}\n")
