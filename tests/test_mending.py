@@ -437,3 +437,27 @@ def test_a_dirty_file_becomes_the_awards_of_a_clean_one(tmp_path: Path) -> None:
 def ids(plan):
     """Return the awards of a plan."""
     return sorted(plan.planned.select("award_id", "earn_event_date").rows())
+
+
+def test_too_many_rejected_rows_refuse_the_plan(tmp_path: Path) -> None:
+    """Above the share: exit 1, no plan, and the three commonest reasons with counts."""
+    bad = [
+        *["x,b,2017-05-01T08:00:00,1.00"] * 4,
+        *["7,b,2017-05-01T08:00:00,free"] * 3,
+        *["7,b,soon,1.00"] * 2,
+        "7,,2017-05-01T08:00:00,1.00",
+    ]
+    with brand(tmp_path) as shop:
+        shop.define(f"{DEFINITION}\n[quality]\nmax_rejected_share = 0.5\n")
+        shop.write(may=visits(range(1, 5)) + "\n".join(bad))
+        done = shop.command("plan", str(shop.definition), "--json")
+        plans = list(shop.home.plans.iterdir())
+
+    assert (done.returncode, plans) == (1, [])
+    (fault,) = json.loads(done.stdout)["errors"]
+    assert (fault["code"], fault["file"]) == ("too_many_rejected", "may.csv")
+    assert fault["message"] == (
+        "10 of 18 rows are rejected (55.6%), and quality.max_rejected_share is 0.5. "
+        "Most often: customer_id: not a whole number (4); amount: not a number (3); "
+        "occurred_at: not a time in the format iso (2)"
+    )

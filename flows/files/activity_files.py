@@ -379,8 +379,8 @@ def load_activity(
 
     Columns that a source does not have are null in its rows, and amounts have
     `amount_decimals(definition)` decimals everywhere. Where a source has lines, IS_LINE
-    says which rows are. Raises FilesRefused when two
-    files of a source without activity ids have the same content.
+    says which rows are. Raises FilesRefused when two files of a source without activity
+    ids have the same content, and rows that count.
     """
     _refuse_twice(files, definition)
     decimals = amount_decimals(definition)
@@ -409,7 +409,7 @@ def _refuse_twice(files: Sequence[AcceptedFile], definition: Definition) -> None
     nameless = {s.name for s in definition.sources if "activity_id" not in s.columns}
     seen: dict[tuple[str, str], str] = {}
     for file in files:
-        if file.source in nameless:
+        if file.source in nameless and file.rows_accepted:
             other = seen.setdefault((file.source, file.content), file.path)
             if other != file.path:
                 raise FilesRefused.of(
