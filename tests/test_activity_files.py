@@ -711,6 +711,23 @@ def test_odd_carriage_returns_never_become_part_of_a_value(place):
     assert (fault.code, fault.row) == ("bad_quote", 2)
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['"1","b1","2024-01-05","1"', '"2",b2","2024-01-06",","3"'],
+        ['"1","b1,"2024-01-05","1"', '"1"""b1","2024-01-05","","b1"'],
+        ['"1","b"1","2024-01-05","1"'],
+        ['"1","b1"x,"2024-01-05","1"'],
+        ['1,b"1,2024-01-05,"1"', '2,b"2,2024-01-05,"1"x'],
+    ],
+)
+def test_quotes_where_they_should_not_be_make_no_rows(place, lines):
+    """What Python's csv can't take apart is refused, and never guessed at."""
+    place.put("a.csv", "\n".join([HEADER.strip(), *lines, ""]))
+    (fault,) = place.refusal()
+    assert fault.code == "bad_quote"
+
+
 def test_long_whole_numbers_in_json_are_exact(place):
     """Ids of more than 64 bits are not rounded to one and the same."""
     ids = [2**64 + 1, 2**64 + 2, -(2**70), 10**300]

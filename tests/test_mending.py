@@ -22,13 +22,8 @@ from flows.pipeline import plan_badges
 from flows.planning import qualified
 from flows.plans.mending import write_mends
 from transforms.activity.accepted import current
-from transforms.activity.mending import (
-    Mend,
-    guarded,
-    is_mended,
-    next_round,
-    unguarded,
-)
+from transforms.activity.mending import Mend, is_mended, next_round
+from transforms.spreadsheets import guarded, unguarded
 
 AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 NAMES = ("who", "bill", "at", "sum", "store")

@@ -23,15 +23,11 @@ from typing import Any
 import polars as pl
 
 from flows.files.file_bytes import BLOCK, BOM, MAX_LINE, refuse_long_line, utf8_blocks
-from transforms.activity.mending import (
-    BECAUSE,
-    is_mended,
-    unguarded,
-    unguarded_name,
-)
+from transforms.activity.mending import BECAUSE, is_mended
 from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition.definition import Source
 from transforms.errors import Fault, FilesRefused, near
+from transforms.spreadsheets import unguarded, unguarded_name
 
 _MARK = "\0"
 _SLOW_ROWS = 50_000
@@ -216,7 +212,8 @@ class _Csv:
         # Polars would take an odd carriage return for a part of a value, and drop a
         # byte order mark wherever in the file its block is.
         is_odd = pairs != data.count(b"\r") or data.startswith(BOM)
-        if is_odd or (0 < pairs < newlines and has_quotes):
+        is_mixed = 0 < pairs < newlines and has_quotes
+        if is_odd or is_mixed or (has_quotes and not self._is_well_quoted(data)):
             return None
         if 0 < pairs < newlines:
             data, pairs = data.replace(b"\r\n", b"\n"), 0
@@ -248,6 +245,18 @@ class _Csv:
         self.row = last
         self.line += newlines
         return frame
+
+    def _is_well_quoted(self, data: bytes) -> bool:
+        """Tell whether every quote opens, closes or is doubled.
+
+        Of others Polars makes fields, and even rows, that nobody wrote.
+        """
+        quote = f"\\x{ord(self.quote):02x}"
+        mark = f"\\x{ord(self.delimiter):02x}"
+        quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*{quote}"
+        plain = f"[^{quote}{mark}\\r\\n]*"
+        whole = f"^(?:(?:{quoted}|{plain})(?:{mark}|\\r?\\n))*$"
+        return bool(pl.Series([data.decode()]).str.contains(whole).item())
 
     def _parsed(self, marked: bytes, wanted: Sequence[int]) -> pl.DataFrame | None:
         names = [str(number) for number in range(len(self.names) + 1)]

@@ -35,6 +35,7 @@ from transforms.errors import PlanRefused
 from transforms.reports.months import awards_by_month, odd_months
 from transforms.reports.plan_parts import PlanParts
 from transforms.reports.plan_summary import badge_summaries
+from transforms.spreadsheets import inert
 
 _JSON, _PAGE, _AWARDS = "plan.json", "plan.html", "awards.parquet"
 _CUSTOMERS, _AWARD_IDS = "selected_customers.csv", "selected_awards.csv"
@@ -78,23 +79,29 @@ def write_plan(
 ) -> None:
     """Write a plan into a folder of its own, which only its owner may read."""
     folder.mkdir(parents=True, mode=0o700)
-    plan.awards.write_parquet(folder / _AWARDS)
-    inert(plan.awards).write_csv(folder / "awards.csv")
-    inert(rejected).write_csv(folder / "rejected_rows.csv")
+    with open(folder / _AWARDS, "wb", opener=open_private) as file:
+        plan.awards.write_parquet(file)
+    _write_csv(folder / "awards.csv", plan.awards)
+    _write_csv(folder / "rejected_rows.csv", rejected)
     plan.mends = write_mends(plan.definition, plan.files, folder)
     asked = plan.selection
     if asked.customer_ids is not None:
         ids = pl.Series("customer_id", sorted(asked.customer_ids), dtype=pl.Int64)
-        ids.to_frame().write_csv(folder / _CUSTOMERS)
+        _write_csv(folder / _CUSTOMERS, ids.to_frame())
     if asked.award_ids is not None:
         ids = pl.Series("award_id", sorted(asked.award_ids), dtype=pl.String)
-        ids.to_frame().write_csv(folder / _AWARD_IDS)
+        _write_csv(folder / _AWARD_IDS, ids.to_frame())
     html = plan_html(plan, folder.name, rejected, made_at=made_at)
     write_page(folder / _PAGE, html)
     option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
     said = {**plan_json(plan, folder), "made_at": made_at, **_for_making_anew(plan)}
     with open(folder / _JSON, "wb", opener=open_private) as file:
         file.write(orjson.dumps(said, option=option))
+
+
+def _write_csv(path: Path, frame: pl.DataFrame) -> None:
+    with open(path, "wb", opener=open_private) as file:
+        inert(frame).write_csv(file)
 
 
 def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -170,18 +177,6 @@ def file_counts(files: Iterable[AcceptedFile]) -> dict[str, int]:
     )
     found = list(files)
     return {name: sum(getattr(file, name) for file in found) for name in names}
-
-
-def inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts a spreadsheet takes for texts, never for formulas."""
-    return frame.with_columns(
-        pl.when(pl.col(name).str.contains(r"^[=+\-@\t\r]"))
-        .then("'" + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name, kind in frame.schema.items()
-        if kind == pl.String
-    )
 
 
 def found_plan(home: Home, asked: str) -> SavedPlan:

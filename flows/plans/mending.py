@@ -28,7 +28,6 @@ from transforms.activity.mending import (
     BECAUSE,
     ORIGINAL_ROW,
     Mend,
-    guarded,
     in_vain,
     next_round,
     worded,
@@ -43,6 +42,7 @@ from transforms.activity.rows import (
 )
 from transforms.definition.definition import Definition, Source
 from transforms.errors import FilesRefused
+from transforms.spreadsheets import guarded
 
 FOLDER = "mend"
 _CHANGED = "a CSV can't hold it unchanged"

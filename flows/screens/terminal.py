@@ -30,6 +30,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.runs import Report, Screen
+from transforms.spreadsheets import inert
 
 if TYPE_CHECKING:
     from flows.commands.checking import Checked
@@ -178,7 +179,7 @@ def show_answer(frame: pl.DataFrame, output: str) -> None:
     if output == "json":
         print_json(frame.to_dicts())
     elif output == "csv":
-        sys.stdout.write(frame.write_csv())
+        sys.stdout.write(inert(frame).write_csv())
     else:
         show_table(
             None, frame.columns, ([_cell(v) for v in row] for row in frame.iter_rows())

@@ -1,9 +1,9 @@
 """Decides how rejected rows are handed out to be mended, and which of them.
 
-Belongs here: the name of a file of rows to mend, what makes its cells inert in a
-spreadsheet and takes that back, and which rejected rows would count if they were
-mended. Does not belong here: reading and writing such files (`flows.plans.mending`),
-and why a row was rejected (`activity.rows`).
+Belongs here: the name of a file of rows to mend, which rejected rows would count if
+they were mended, and what a typed value looks like in a CSV. Does not belong here:
+reading and writing such files (`flows.plans.mending`), what makes a cell inert
+(`spreadsheets`), and why a row was rejected (`activity.rows`).
 
 A file of rows to mend stands right behind its original in the order of files, so that
 an activity in it is newer than the original and older than every later file.
@@ -23,9 +23,6 @@ from transforms.activity import values
 ORIGINAL_ROW, BECAUSE = "rejected_row", "rejected_because"
 
 _NAME = re.compile(r"(?P<original>.+)\.mended\.(?P<round>[1-9][0-9]{0,3})\.csv")
-_FORMULA = r"^'*[=+\-@\t\r]"
-_GUARDED = r"^'('*[=+\-@\t\r])"
-_NUMBER = r"^[+-]?[0-9]*[.,]?[0-9]*$"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +57,6 @@ def next_round(path: str) -> str:
     found = _NAME.fullmatch(path)
     original, number = (found["original"], int(found["round"])) if found else (path, 0)
     return f"{original}.mended.{number + 1}.csv"
-
-
-def guarded(column: pl.Series) -> pl.Series:
-    """Return texts that no spreadsheet takes for formulas; numbers stay as they are."""
-    is_formula = column.str.contains(_FORMULA) & ~column.str.contains(_NUMBER)
-    safe = ("'" + column).zip_with(is_formula.fill_null(value=False), column)
-    return safe.alias(column.name)
-
-
-def unguarded(column: pl.Series) -> pl.Series:
-    """Return texts as they were before `guarded`."""
-    return column.str.replace(_GUARDED, "$1")
-
-
-def unguarded_name(name: str) -> str:
-    """Return the name of a column as it was before `guarded`."""
-    return re.sub(_GUARDED, r"\1", name)
 
 
 def in_vain(
