@@ -7,6 +7,7 @@ and all that the commands printed.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import csv
 import hashlib
@@ -15,22 +16,31 @@ import io
 import json
 import re
 import shutil
+import ssl
 import stat
 import subprocess
-import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import duckdb
 import polars as pl
 import pytest
-from factories_imports import BADGE, DEFINITION, Brand, bare_environment, brand
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
+from factories_imports import BADGE, DEFINITION, Brand, brand
 
 from flows.files.activity_files import find_files, read_definition
+from flows.pipeline import plan_badges
 from flows.platform.capillary import Platform
 from flows.platform.pacing import Pace
-from flows.settings import PROJECT, settings
+from flows.settings import settings
 from transforms.errors import DefinitionRefused
 from transforms.platform.outcomes import Failure
 
@@ -59,10 +69,11 @@ class Left:
     """All that one brand left behind."""
 
     shop: Brand
+    other: Brand  # which logs in with OAuth
     secrets: dict[str, str]
     printed: dict[str, subprocess.CompletedProcess[str]] = field(default_factory=dict)
 
-    def say(self, name: str, *arguments: str, limit: str = "") -> int:
+    def say(self, name: str, *arguments: str) -> int:
         """Run a command and remember what it printed."""
         self.printed[name] = self.shop.command(*arguments)
         return self.printed[name].returncode
@@ -70,9 +81,13 @@ class Left:
     @property
     def files(self) -> dict[str, Path]:
         """Return every file of the home, by its name there."""
-        root = self.shop.home.root
-        found = [path for path in root.rglob("*") if path.is_file()]
-        return {path.relative_to(root).as_posix(): path for path in found}
+        roots = {"": self.shop.home.root, "oauth/": self.other.home.root}
+        return {
+            f"{prefix}{path.relative_to(root).as_posix()}": path
+            for prefix, root in roots.items()
+            for path in root.rglob("*")
+            if path.is_file()
+        }
 
     def texts(self) -> Iterator[tuple[str, str]]:
         """Give all that is left as text, what is packed also unpacked."""
@@ -94,7 +109,7 @@ def unpacked(path: Path) -> str:
             "SELECT table_name FROM duckdb_tables() UNION ALL "
             "SELECT view_name FROM duckdb_views() WHERE NOT internal"
         ).fetchall()
-        rows = [base.execute(f'FROM "{name}"').pl().rows() for (name,) in names]
+        rows = [base.sql(f'FROM "{name}"').pl().rows() for (name,) in names]
     return str(rows)
 
 
@@ -119,23 +134,30 @@ def activity() -> str:
 def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Left]:
     """Do everything once: runs with both logins, refusals, a crash, all the pages."""
     folder = tmp_path_factory.mktemp("secrets")
-    with brand(folder) as shop:
-        shop.sandbox.add_badge(BADGE, HOSTILE["markup"], reference_id="retro")
+    (folder / "other").mkdir()
+    with brand(folder) as shop, brand(folder / "other") as other:
+        for one in (shop, other):
+            prepare(one)
         shop.sandbox.fault(
             "customer_error",
             customers=(CUSTOMERS[0],),
             code=1041,
             message="".join(HOSTILE.values()),
         )
-        description = json.dumps(HOSTILE["markup"] + HOSTILE["bidi"])
-        shop.define(
-            f"description = {description}\n{DEFINITION}\n"
-            "[quality]\nmax_rejected_share = 0.8\n[guards]\napprove_above = 100\n"
-        )
-        shop.write(**{"=<b>may\u202e": activity()})
-        made = Left(shop, secrets_of(shop))
+        made = Left(shop, other, secrets_of(shop))
         everything(made)
         yield made
+
+
+def prepare(shop: Brand) -> None:
+    """Give a brand hostile words wherever words come from."""
+    shop.sandbox.add_badge(BADGE, HOSTILE["markup"], reference_id="retro")
+    description = json.dumps(HOSTILE["markup"] + HOSTILE["bidi"])
+    shop.define(
+        f"description = {description}\n{DEFINITION}\n"
+        "[quality]\nmax_rejected_share = 0.8\n[guards]\napprove_above = 100\n"
+    )
+    shop.write(**{"=<b>may\u202e": activity()})
 
 
 def secrets_of(shop: Brand) -> dict[str, str]:
@@ -162,8 +184,6 @@ def everything(made: Left) -> None:
     right = dict(shop.environ)
     shop.environ["CAPILLARY_PASSWORD"] = WRONG
     assert made.say("refused", "run", definition, "--yes") == 1
-    shop.environ = right | {"CAPILLARY_BASE_URL": "http://shop.example"}
-    assert made.say("no TLS", "run", definition, "--yes") == 1
     shop.environ = dict(right)
     assert made.say("plan", "plan", definition) == 0
     assert made.say("plan --json", "plan", definition, "--json") == 0
@@ -172,14 +192,11 @@ def everything(made: Left) -> None:
         "CAPILLARY_CLIENT_KEY": shop.sandbox.client_key,
         "CAPILLARY_CLIENT_SECRET": shop.sandbox.client_secret,
     }
-    # Another login is another account, and another account has another home.
     basic = {"CAPILLARY_USERNAME", "CAPILLARY_PASSWORD"}
-    shop.environ = {k: v for k, v in right.items() if k not in basic} | login
-    assert made.say("other account", "run", definition, "--yes") == 1
-    inner = {"RETROBADGE_HOME": str(shop.home.root / "oauth")}
-    shop.environ |= inner
-    assert made.say("OAuth", "run", definition, "--yes", "--json") == 0
-    shop.environ = dict(right)
+    other = made.other
+    other.environ = {k: v for k, v in other.environ.items() if k not in basic} | login
+    made.printed["OAuth"] = other.command("run", str(other.definition), "--yes")
+    assert made.printed["OAuth"].returncode == 0
     for path in shop.home.accepted.glob("*.json"):
         path.unlink()
         (path / "x").mkdir(parents=True)
@@ -187,11 +204,8 @@ def everything(made: Left) -> None:
     assert "Traceback" in made.printed["crash"].stderr
     for path in shop.home.accepted.glob("*.json"):
         shutil.rmtree(path)
-    made.say("check", "check", definition)
-    made.say("report", "report", "latest")
-    made.say("runs", "runs")
     query = "SELECT evidence_activity_id, error_message FROM audit"
-    for kind in ("table", "csv", "json"):
+    for kind in ("table", "csv"):
         assert made.say(f"audit {kind}", "audit", query, "--format", kind) == 0
     asked = ("--badge", "regular", "--customer", str(CUSTOMERS[2]))
     assert made.say("explain", "explain", definition, *asked) == 0
@@ -214,8 +228,8 @@ def test_customers_are_only_where_they_belong(left: Left) -> None:
     What somebody asked for by name, on the screen, is an answer and no leak.
     """
     marks = [*map(str, CUSTOMERS), STREET, "tell-tale"]
-    answers = {f"stdout of {n}" for n in ("explain", "audit table", "audit csv")}
-    answers |= {"stdout of audit json", "stderr of explain"}
+    asked = ("explain", "audit table", "audit csv", "plan --json")
+    answers = {f"stdout of {name}" for name in asked}
     found = {
         place
         for place, text in left.texts()
@@ -238,13 +252,15 @@ def test_customers_are_only_where_they_belong(left: Left) -> None:
 
 def test_all_of_it_is_for_its_owner_alone(left: Left) -> None:
     """Files are 0600, what is published 0400, folders 0700."""
-    root = left.shop.home.root
+    root = left.shop.home.root.parent
+    homes = [left.shop.home.root, left.other.home.root]
     modes = {
         path.relative_to(root).as_posix(): (
             path.is_dir(),
             stat.S_IMODE(path.stat().st_mode),
         )
-        for path in [root, *root.rglob("*")]
+        for home in homes
+        for path in [home, *home.rglob("*")]
     }
     odd = {
         name: oct(mode)
@@ -252,7 +268,7 @@ def test_all_of_it_is_for_its_owner_alone(left: Left) -> None:
         if mode != 0o700 and (is_folder or mode not in (0o600, 0o400))
     }
     assert odd == {}
-    assert modes["audit.duckdb"] == (False, 0o400)
+    assert modes["home/audit.duckdb"] == (False, 0o400)
 
 
 def test_formulas_are_inert_in_every_csv(left: Left) -> None:
@@ -283,7 +299,7 @@ def test_markup_is_inert_in_every_page(left: Left) -> None:
 
 
 def test_terminals_and_logs_get_nothing_to_obey(left: Left) -> None:
-    """No escape sequence and no change of direction gets onto a screen or into a log."""
+    """No escape sequence, no change of direction gets onto a screen or into a log."""
     told = {
         n: done.stdout + done.stderr
         for n, done in left.printed.items()
@@ -377,7 +393,7 @@ def stranger(folder: Path) -> Iterator[tuple[str, list[str]]]:
 
 # -- paths ----------------------------------------------------------------------
 
-OUTSIDE = ["../../evil", "/tmp/evil", "a/b", "..", ".", "a\\b", "evil\n", "e\0", "~/x"]
+OUTSIDE = ["../../evil", "/evil", "a/b", "..", ".", "a\\b", "evil\n", "e\0", "~/x"]
 
 
 @pytest.mark.parametrize("name", OUTSIDE)

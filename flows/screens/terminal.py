@@ -5,6 +5,7 @@ Belongs here: words and layout. Does not belong here: what is shown is decided.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -142,10 +143,16 @@ def printable(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object, instants in UTC."""
+    """Print one JSON object, instants in UTC, with nothing that a terminal obeys."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
     text = orjson.dumps(value, default=str, option=option).decode()
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write("".join(map(_escaped, text)) + "\n")
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable() or letter == "\n":
+        return letter
+    return json.dumps(letter)[1:-1]
 
 
 def show_table(title: str | None, columns: Sequence[str], rows: Iterable[Any]) -> None:
