@@ -460,3 +460,22 @@ def test_a_plan_does_not_write_through_a_link(tmp_path: Path) -> None:
             (shop.home.root / name).symlink_to(victim)
         shop.run()
     assert victim.read_text() == "untouched"
+
+
+def test_a_nul_in_a_value_harms_nothing(tmp_path: Path) -> None:
+    """JSON may hold a NUL: ids with one are booked, and no file has one for text."""
+    with brand(tmp_path) as shop:
+        shop.define(DEFINITION.replace("*.csv", "*.ndjson"))
+        lines = [
+            {"who": 7, "bill": f"a\0{n}", "at": f"2017-05-0{n}T12:00:00", "paid": 1}
+            for n in (1, 2)
+        ]
+        text = "\n".join(json.dumps(line) for line in lines)
+        (shop.folder / "may.ndjson").write_text(text)
+        _, folder = asyncio.run(plan_badges(shop.work()))
+        assert b"\0" not in (folder / "plan.html").read_bytes()
+        assert b"\0" not in (folder / "awards.csv").read_bytes()
+        report = shop.run()
+        assert report.as_json()["statuses"] == {"issued": 1}
+        assert shop.ask("SELECT evidence_activity_id FROM audit").item() == "a\x002"
+        assert b"\0" not in (report.page or folder).read_bytes()
