@@ -16,9 +16,15 @@ _NUMBER = r"^[+-]?[0-9]*[.,]?[0-9]*$"
 
 
 def inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts a spreadsheet takes for texts, never for formulas."""
+    """Return a frame whose texts a spreadsheet takes for texts, never for formulas.
+
+    A NUL, at which many a program takes a text for ended, is spelled out.
+    """
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    return frame.with_columns(guarded(frame[name]) for name in texts)
+    return frame.with_columns(
+        guarded(frame[name].str.replace_all("\0", "\\x00", literal=True))
+        for name in texts
+    )
 
 
 def guarded(column: pl.Series) -> pl.Series:
