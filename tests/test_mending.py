@@ -359,6 +359,43 @@ def test_files_that_can_not_be_handed_out_say_why(tmp_path):
     assert notes == {"several sources read this file: mend the file itself"}
 
 
+def test_lines_are_handed_out_with_their_whole_activity(tmp_path):
+    """A newer file replaces all lines of an activity: so all of them are in it."""
+    made = Import(tmp_path, ["*.csv"], more='grain = "line_item"')
+    rows = [
+        ("1", "a", "2024-01-01 10:00:00", "1.00", "West"),
+        ("1", "a", "2024-01-01 10:00:00", "2.00", "North"),
+        ("2", "b", "2024-01-02 10:00:00", "3.00", "West"),
+        ("1", "a", "2024-01-01 10:00:00", "4.00", "East"),
+        ("3", "c", "2024-01-03 10:00:00", "5.00", "West"),
+        ("3", "d", "2024-01-04 10:00:00", "6.00", "West"),
+        ("3", "d", "2024-01-04 10:00:00", "7.00", "West"),
+    ]
+    made.put("may.csv", written(rows))
+    clean = made.counted(), made.awards()
+    dirt = {(1, 3): "two", (4, 1): "", (5, 2): "soon"}
+    made.put("may.csv", written(spoiled(rows, dirt)))
+    made.put("june.csv", written([("3", "d", "2024-01-05 10:00:00", "8.00", "West")]))
+    (told,), folder = made.mends()
+    assert (told.rows, told.put_at) == (2, "may.csv.mended.1.csv")
+    assert told.left_out == {"without activity_id its activity can't be known": 1}
+    with (folder / told.file).open(encoding="utf-8-sig", newline="") as file:
+        whole = list(csv.DictReader(file))
+    assert [row["sum"] for row in whole] == ["1.00", "two", "4.00", "6.00", "7.00"]
+    assert [row["rejected_because"] for row in whole][::2] == [
+        "good: it belongs to the same activity"
+    ] * 2 + ["good: it belongs to the same activity"]
+    truth = dict(enumerate(rows, start=2))
+    made.put(told.put_at, mended(folder / told.file, truth))
+    (tmp_path / "june.csv").unlink()
+    lost = rows[:4] + rows[5:]
+    fed_back = made.counted(), made.awards()
+    (tmp_path / told.put_at).unlink()
+    made.put("may.csv", written(lost))
+    assert fed_back == (made.counted(), made.awards())
+    assert clean != fed_back
+
+
 def test_without_quotes_what_needs_them_is_left_out(tmp_path):
     """A source whose files quote nothing can't hold every value of another format."""
     made = Import(tmp_path, ["*"], more='format = { quote = "" }')

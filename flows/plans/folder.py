@@ -29,7 +29,6 @@ from flows.home import Home, open_private
 from flows.pages.pages import write_page
 from flows.pages.plan_page import plan_html
 from flows.planning import Plan
-from flows.plans.mending import write_mends
 from transforms.awards.awards import PlanResult
 from transforms.errors import PlanRefused
 from transforms.reports.months import awards_by_month, odd_months
@@ -78,6 +77,9 @@ def write_plan(
     plan: Plan, folder: Path, rejected: pl.DataFrame, *, made_at: datetime
 ) -> None:
     """Write a plan into a folder of its own, which only its owner may read."""
+    # It reads files, and what reads files is heavy; most commands write no plan.
+    from flows.plans.mending import write_mends  # noqa: PLC0415
+
     folder.mkdir(parents=True, mode=0o700)
     with open(folder / _AWARDS, "wb", opener=open_private) as file:
         plan.awards.write_parquet(file)
