@@ -1,6 +1,6 @@
 """Looks for inputs that break reading: a command, not a test that pytest collects.
 
-    .venv/bin/python tests/fuzz.py [csv|json|definition …] [--minutes 10]
+    .venv/bin/python tests/fuzz.py [csv|json|mend|definition …] [--minutes 10]
 
 Each target makes inputs up, good ones with bad things done to them, and holds what
 comes of them against a slow and simple second opinion (`csv`, `json`, `Decimal`): the
@@ -35,8 +35,10 @@ from flows.files.activity_files import (
     AcceptedFile,
     FoundFile,
     accept_file,
+    find_files,
     rejected_rows,
 )
+from flows.plans.mending import write_mends
 from transforms.definition.definition import (
     CsvFormat,
     Definition,
@@ -486,6 +488,54 @@ def fuzz_json(
         compare(told, opinion)
 
 
+def fuzz_mend(
+    records: list[tuple[str, ...]],
+    form: CsvFormat,
+    cuts: list[tuple[int, int, bytes]],
+    is_named: bool,  # noqa: FBT001
+) -> None:
+    """Rows handed out to be mended read as what they were, and count for nothing."""
+    lines = [OURS, *records] if form.header else records
+    text = io.StringIO()
+    style: Any = csv.QUOTE_MINIMAL if form.quote else csv.QUOTE_NONE
+    csv.writer(
+        text,
+        delimiter=form.delimiter,
+        quotechar=form.quote or None,
+        quoting=style,
+        escapechar=None if form.quote else "~",
+    ).writerows(lines)
+    content = mutated(text.getvalue().encode(form.encoding, errors="replace"), cuts)
+    source = source_of(form)
+    if not is_named:
+        columns = {k: v for k, v in source.columns.items() if k != "activity_id"}
+        source = source.model_copy(update={"columns": columns})
+    with tempfile.TemporaryDirectory() as folder:
+        home, path = Path(folder, "home"), Path(folder, "f.csv")
+        path.write_bytes(content)
+        definition = Definition(
+            name="n",
+            timezone="America/New_York",
+            sources=(source.model_copy(update={"files": ("f.csv*",)}),),
+            badges=(),
+            path=str(Path(folder, "import.toml")),
+        )
+        (found,) = find_files(definition)
+        file = read(found, definition, home)
+        if not isinstance(file, AcceptedFile) or not file.rows_rejected:
+            return
+        (told,) = write_mends(definition, [file], Path(folder, "plan"))
+        assert told.rows + sum(told.left_out.values()) == file.rows_rejected
+        assert (told.file is None) == (told.rows == 0), told
+        if told.file:
+            handed_out = Path(folder, "plan", told.file).read_bytes()
+            Path(folder, str(told.put_at)).write_bytes(handed_out)
+            _, fed_back = (read(f, definition, home) for f in find_files(definition))
+            assert isinstance(fed_back, AcceptedFile), fed_back
+            assert fed_back.rows_read == told.rows
+            assert fed_back.rows_accepted == 0
+
+
 def seeds() -> list[str]:
     """Return the definitions that the project has: whole ones, and of its docs."""
     found = [p.read_text("utf-8") for p in (PROJECT / "data/imports").glob("*.toml")]
@@ -565,6 +615,7 @@ TARGETS: dict[str, Callable[..., None]] = {
         fuzz_csv, RECORDS, FORMS, CUTS, st.sampled_from(["\n", "\r\n"]), st.booleans()
     ),
     "json": looked(fuzz_json, st.lists(OBJECTS, max_size=6), CUTS),
+    "mend": looked(fuzz_mend, RECORDS, FORMS, CUTS, st.booleans()),
     "definition": looked(
         fuzz_definition, st.sampled_from(SEEDS), CHANGES, st.booleans()
     ),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -65,30 +65,90 @@ class _Whole:
         return _Whole(self.names, self.rows.filter(mask))
 
 
+@dataclass(frozen=True)
+class _Dirty:
+    """A file with rejected rows, read once more. `because` has a row for each."""
+
+    file: AcceptedFile
+    source: Source
+    because: pl.DataFrame
+    whole: _Whole
+    ids: pl.Series
+
+    @property
+    def numbers(self) -> pl.Series:
+        """Return the rows that were rejected."""
+        return self.because["row_number"]
+
+
 def write_mends(
     definition: Definition, files: Sequence[AcceptedFile], folder: Path
 ) -> list[Mend]:
     """Write the rows to mend of each file into a plan's folder; say what was done."""
-    made: list[Mend] = []
-    for file in files:
-        if not file.rows_rejected:
-            continue
-        source = next(s for s in definition.sources if s.name == file.source)
-        told = Mend(source=file.source, path=file.path, rows=0)
-        location = Path(definition.path).absolute().parent / file.path
-        note = _why_not(file, files, location)
-        if note is None:
-            try:
-                made.append(_written(definition, source, file, files, folder))
-                continue
-            except (FilesRefused, OSError) as error:
-                note = f"can't be read again ({type(error).__name__})"
-        made.append(_with(told, note=note))
+    with_bad = [file for file in files if file.rows_rejected]
+    found = [_read_again(file, files, definition) for file in with_bad]
+    dirty = [one for one in found if isinstance(one, _Dirty)]
+    twins = _twins(dirty, files)
+    made = []
+    for file, one in zip(with_bad, found, strict=True):
+        note = one if isinstance(one, str) else ""
+        told = Mend(source=file.source, path=file.path, rows=0, note=note)
+        if isinstance(one, _Dirty):
+            told = _written(definition, one, twins, folder)
+        made.append(told)
     return made
 
 
-def _with(told: Mend, *, note: str) -> Mend:
-    return Mend(source=told.source, path=told.path, rows=told.rows, note=note)
+def _read_again(
+    file: AcceptedFile, files: Sequence[AcceptedFile], definition: Definition
+) -> _Dirty | str:
+    """Return a file's rejected rows, or why they can't be handed out."""
+    location = Path(definition.path).absolute().parent / file.path
+    source = next(s for s in definition.sources if s.name == file.source)
+    because = (
+        pl.read_parquet(file.rejected_path, glob=False)
+        .group_by("row_number", maintain_order=True)
+        .agg(pl.col("reason").str.join("; "))
+    )
+    try:
+        if note := _why_not(file, files, location):
+            return note
+        whole = _rows_to_mend(location, source, file, because["row_number"])
+    except (FilesRefused, OSError) as error:
+        return f"can't be read again ({type(error).__name__})"
+    return _Dirty(file, source, because, whole, _ids(whole, source))
+
+
+def _twins(dirty: Sequence[_Dirty], files: Sequence[AcceptedFile]) -> pl.DataFrame:
+    """Return accepted rows that have the id of a rejected one: one look at each file.
+
+    `source` String, `file_order` Int32, `activity_id` String, `row_number` Int64.
+    """
+    found = [
+        pl.DataFrame(
+            schema={
+                "activity_id": pl.String,
+                "row_number": pl.Int64,
+                "source": pl.String,
+                "file_order": pl.Int32,
+            }
+        )
+    ]
+    for name in {one.source.name for one in dirty}:
+        ids = pl.concat([d.ids for d in dirty if d.source.name == name]).drop_nulls()
+        for file in files:
+            if file.source == name and not ids.is_empty():
+                accepted = pl.scan_parquet(file.accepted_path, glob=False)
+                found.append(
+                    accepted.select("activity_id", "row_number")
+                    .filter(pl.col("activity_id").is_in(ids.unique().implode()))
+                    .with_columns(
+                        source=pl.lit(name),
+                        file_order=pl.lit(file.file_order, dtype=pl.Int32),
+                    )
+                    .collect()
+                )
+    return pl.concat(found)
 
 
 def _why_not(
@@ -108,51 +168,36 @@ def _why_not(
 
 
 def _written(
-    definition: Definition,
-    source: Source,
-    file: AcceptedFile,
-    files: Sequence[AcceptedFile],
-    folder: Path,
+    definition: Definition, dirty: _Dirty, twins: pl.DataFrame, folder: Path
 ) -> Mend:
     """Write the rows of one file, leaving out what could not be fed back."""
-    location = Path(definition.path).absolute().parent / file.path
-    because = (
-        pl.read_parquet(file.rejected_path, glob=False)
-        .group_by("row_number", maintain_order=True)
-        .agg(pl.col("reason").str.join("; "))
-    )
-    whole = _rows_to_mend(location, source, file, because["row_number"])
-    why = _without_use(whole, source, file, files)
-    why = _or(why, _unwritable(_cells(whole, source), source))
+    file, source, whole = dirty.file, dirty.source, dirty.whole
+    why = _or(_without_use(dirty, twins), _unwritable(_cells(whole, source), source))
     put_at = next_round(file.path)
     path = _place(folder, file, PurePosixPath(put_at).name)
     kept = whole.only(why.is_null())
-    _write(path, kept, source, because)
-    zone = definition.timezone
-    odd = _odd(path, kept, source, because["row_number"], zone=zone)
-    if odd.null_count() < odd.len():
+    if kept.rows.height:
+        _write(path, kept, source, dirty.because)
+        odd = _odd(path, kept, source, dirty.numbers, zone=definition.timezone)
         why = why.scatter(why.is_null().arg_true(), odd)
+    if why.null_count() < kept.rows.height:
         kept = whole.only(why.is_null())
-        _write(path, kept, source, because)
+        _write(path, kept, source, dirty.because)
     left_out = dict(why.drop_nulls().value_counts().iter_rows())
-    numbers = set(because["row_number"])
-    rows = sum(number in numbers for number in kept.rows[ROW_NUMBER])
-    if not rows:
-        path.unlink()
-        return Mend(
-            source=source.name,
-            path=file.path,
-            rows=0,
-            left_out=left_out,
-            note="none of them would count, however it is mended",
-        )
-    return Mend(
+    numbers = set(dirty.numbers)
+    told = Mend(
         source=source.name,
         path=file.path,
-        rows=rows,
+        rows=sum(number in numbers for number in kept.rows[ROW_NUMBER]),
+        left_out=left_out,
+    )
+    if not told.rows:
+        path.unlink(missing_ok=True)
+        return replace(told, note="none of them would count, however it is mended")
+    return replace(
+        told,
         file=path.relative_to(folder).as_posix(),
         put_at=put_at,
-        left_out=left_out,
         note=_what_to_do(definition, source, file.path, put_at),
     )
 
@@ -168,8 +213,8 @@ def _place(folder: Path, file: AcceptedFile, name: str) -> Path:
 def _what_to_do(definition: Definition, source: Source, path: str, put_at: str) -> str:
     base = Path(definition.path).absolute().parent
     told = "mend it, save it as CSV in UTF-8, and put it beside its original"
-    pattern = next(p for p in source.files if is_asked_for(path, p, base))
-    if is_asked_for(put_at, pattern, base):
+    pattern = next((p for p in source.files if is_asked_for(path, p, base)), None)
+    if pattern is None or is_asked_for(put_at, pattern, base):
         return told
     return f"{told}; write '{pattern}*' in files, for '{pattern}' does not find it"
 
@@ -234,6 +279,8 @@ def _is_broken(rows: pl.DataFrame) -> pl.Series:
 
 def _ids(whole: _Whole, source: Source) -> pl.Series:
     """Return the activity ids of rows, null where there is none to be read."""
+    if "activity_id" not in source.columns:
+        return pl.repeat(None, whole.rows.height, dtype=pl.String, eager=True)
     ids = activity_ids(whole.mapped(source), source)
     return ids.set(_is_broken(whole.rows), None)
 
@@ -245,34 +292,20 @@ def _or(why: pl.Series, other: pl.Series) -> pl.Series:
     return why.zip_with(why.is_not_null(), other)
 
 
-def _without_use(
-    whole: _Whole, source: Source, file: AcceptedFile, files: Sequence[AcceptedFile]
-) -> pl.Series:
+def _without_use(dirty: _Dirty, twins: pl.DataFrame) -> pl.Series:
     """Return why a row would not count however it is mended; else null."""
-    nothing = pl.repeat(None, whole.rows.height, dtype=pl.String, eager=True)
-    if "activity_id" not in source.columns:
-        return nothing
-    ids = _ids(whole, source)
-    named = pl.DataFrame({"activity_id": ids, "row_number": whole.rows[ROW_NUMBER]})
-    later = [
-        _accepted(other)["activity_id"]
-        for other in files
-        if other.source == file.source and other.file_order > file.file_order
-    ]
-    here = _accepted(file)
-    is_lines = source.grain == "line_item"
-    why = in_vain(
-        named,
-        here.clear() if is_lines else here,
-        pl.concat([here["activity_id"].clear(), *later]),
-    )
+    rows = dirty.whole.rows
+    if "activity_id" not in dirty.source.columns:
+        return pl.repeat(None, rows.height, dtype=pl.String, eager=True)
+    named = pl.DataFrame({"activity_id": dirty.ids, "row_number": rows[ROW_NUMBER]})
+    order = pl.col("file_order")
+    of_source = twins.filter(pl.col("source") == dirty.source.name)
+    here = of_source.filter(order == dirty.file.file_order)
+    later = of_source.filter(order > dirty.file.file_order)
+    is_lines = dirty.source.grain == "line_item"
+    why = in_vain(named, here.clear() if is_lines else here, later["activity_id"])
     lost = "without activity_id its activity can't be known"
-    return why.set(ids.is_null(), lost) if is_lines else why
-
-
-def _accepted(file: AcceptedFile) -> pl.DataFrame:
-    scan = pl.scan_parquet(file.accepted_path, glob=False)
-    return scan.select("activity_id", "row_number").collect()
+    return why.set(dirty.ids.is_null(), lost) if is_lines else why
 
 
 def _unwritable(cells: pl.DataFrame, source: Source) -> pl.Series:
@@ -289,6 +322,8 @@ def _odd(
 ) -> pl.Series:
     """Return which rows don't read back as they were, or are good as they stand."""
     again = pl.concat(csv_rows(path, source, shown=path.name))
+    if again.height != kept.rows.height:
+        raise AssertionError(f"{path}: rows were written that are no rows")
     now = typed_rows(again, source, timezone=zone)
     was = typed_rows(kept.mapped(source), source, timezone=zone).with_columns(
         # A negative one is a number in Parquet, and no customer anywhere.
