@@ -493,3 +493,39 @@ def test_too_many_rejected_rows_refuse_the_plan(tmp_path: Path) -> None:
         "Most often: customer_id: not a whole number (4); amount: not a number (3); "
         "occurred_at: not a time in the format iso (2)"
     )
+
+
+def test_rows_of_mapped_customers_are_mended_too(tmp_path: Path) -> None:
+    """An identifier that can't be read, or is of two, is mended like any value."""
+    table = (
+        '[customers]\nidentifier = "mobile"\ncountry_code = "49"\nfiles = ["who.tsv"]\n'
+        'columns = { identifier = "phone", customer_id = "id" }\n'
+        'format = { delimiter = "\\t" }\n[quality]\nmax_rejected_share = 0.9\n'
+    )
+    phones = {1: "+49 170 1111111", 2: "+49 170 2222222", 3: "+49 170 3333333"}
+    lines = [f"{phones[n]}\t{n}" for n in phones] + [f"{phones[3]}\t4"]
+    rows = [
+        f"{phone},{bill},2017-05-0{day}T12:00:00,9.99"
+        for bill, phone, day in (
+            ("a", phones[1], 1),
+            ("b", phones[1], 2),
+            ("c", phones[2], 1),
+            ("d", "0170 222", 2),  # of which some digits are missing
+            ("e", phones[3], 3),  # of 3 and of 4
+        )
+    ]
+    with brand(tmp_path) as shop:
+        shop.define(f"{DEFINITION}\n{table}")
+        (shop.folder / "who.tsv").write_text("\n".join(["phone\tid", *lines, ""]))
+        shop.write(may="\n".join(["who,bill,at,paid", *rows, ""]))
+        plan, folder = asyncio.run(plan_badges(shop.work()))
+        assert plan.planned["customer_id"].to_list() == [1]
+        (told,) = plan.mends
+        assert (told.rows, told.left_out) == (2, {})
+        text = (folder / told.file).read_text("utf-8-sig")
+        assert "mobile of several customers" in text
+        mended_text = text.replace("0170 222", phones[2]).replace(phones[3], phones[2])
+        (shop.folder / told.put_at).write_text(mended_text, encoding="utf-8-sig")
+        again, _ = asyncio.run(plan_badges(shop.work()))
+        assert sorted(again.planned["customer_id"]) == [1, 2]
+        assert sum(again.rows_current.values()) == 5

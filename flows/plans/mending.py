@@ -178,7 +178,7 @@ def _written(
     kept = whole.only(why.is_null())
     if kept.rows.height:
         _write(path, kept, source, dirty.because)
-        odd = _odd(path, kept, source, dirty.numbers, zone=definition.timezone)
+        odd = _odd(path, kept, dirty, definition)
         why = why.scatter(why.is_null().arg_true(), odd)
     if why.null_count() < kept.rows.height:
         kept = whole.only(why.is_null())
@@ -317,25 +317,32 @@ def _unwritable(cells: pl.DataFrame, source: Source) -> pl.Series:
     return cells.select(pl.when(is_odd).then(pl.lit(_CHANGED)).alias("why"))["why"]
 
 
-def _odd(
-    path: Path, kept: _Whole, source: Source, rejected: pl.Series, *, zone: str
-) -> pl.Series:
+def _odd(path: Path, kept: _Whole, dirty: _Dirty, definition: Definition) -> pl.Series:
     """Return which rows don't read back as they were, or are good as they stand."""
+    source, zone, customers = dirty.source, definition.timezone, definition.customers
     again = pl.concat(csv_rows(path, source, shown=path.name))
     if again.height != kept.rows.height:
         raise AssertionError(f"{path}: rows were written that are no rows")
-    now = typed_rows(again, source, timezone=zone)
-    was = typed_rows(kept.mapped(source), source, timezone=zone).with_columns(
-        # A negative one is a number in Parquet, and no customer anywhere.
-        pl.when(pl.col("customer_id") > 0).then(pl.col("customer_id"))
+    now, was = (
+        typed_rows(rows, source, timezone=zone, customers=customers)
+        for rows in (again, kept.mapped(source))
     )
+    if customers is None:
+        # A negative one is a number in Parquet, and no customer anywhere.
+        was = was.with_columns(pl.when(pl.col("customer_id") > 0).then("customer_id"))
     is_same = _is_broken(kept.rows)
     is_same |= pl.select(
         pl.all_horizontal([now[name].eq_missing(was[name]) for name in now.columns])
     ).to_series()
-    sides = sorted_rows(again, source, timezone=zone, path=path.name)
-    is_good = again[ROW_NUMBER].is_in(sides.accepted["row_number"].implode())
-    is_good &= kept.rows[ROW_NUMBER].is_in(rejected.implode())
+    # What a mapping of customers rejected reads well, here as it did there.
+    were, are = (
+        sorted_rows(
+            rows, source, timezone=zone, path=path.name, customers=customers
+        ).accepted["row_number"]
+        for rows in (kept.mapped(source), again)
+    )
+    is_good = again[ROW_NUMBER].is_in(are.implode())
+    is_good &= ~kept.rows[ROW_NUMBER].is_in(were.implode())
     odd = pl.repeat(None, again.height, dtype=pl.String, eager=True)
     return odd.set(is_good, _COUNTS).set(~is_same, _CHANGED)
 

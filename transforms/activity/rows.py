@@ -104,14 +104,23 @@ def activity_ids(rows: pl.DataFrame, source: Source) -> pl.Series:
     return values.identifiers(field, source.format.nulls)
 
 
-def typed_rows(rows: pl.DataFrame, source: Source, *, timezone: str) -> pl.DataFrame:
+def typed_rows(
+    rows: pl.DataFrame,
+    source: Source,
+    *,
+    timezone: str,
+    customers: Customers | None = None,
+) -> pl.DataFrame:
     """Return the fields of rows in their types, null where one can't be read.
 
-    Without row numbers, and without ids that are made of them.
+    Without row numbers, and without ids that are made of them. With `customers` as in
+    `sorted_rows`.
     """
     fields, zone = _fields(rows, source), source.timezone or timezone
     return pl.DataFrame(
-        _read(fields[name], name, source, timezone=zone).alias(name)
+        _identified(fields[name], source, customers).alias(name)
+        if name == "customer_id" and customers is not None
+        else _read(fields[name], name, source, timezone=zone).alias(name)
         for name in source.columns
     )
 

@@ -324,8 +324,8 @@ def _column_lines(head: FileHead, guesses: Mapping[str, Guess]) -> Iterator[str]
     if rest:
         yield "# Further columns, to be used in `where` and `of`:"
     for name in rest:
-        ours = _ours(name)
-        yield f"{'' if ours else '# '}{_key(ours or name)} = {_text(name)}"
+        given = _ours(name)
+        yield f"{'' if given else '# '}{_key(given or name)} = {_text(name)}"
 
 
 def _ours(name: str) -> str | None:
