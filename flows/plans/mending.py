@@ -22,6 +22,7 @@ import polars as pl
 from flows.files.activity_files import AcceptedFile, file_format, is_asked_for
 from flows.files.csv_rows import csv_rows, whole_csv_rows
 from flows.files.file_bytes import content_digest
+from flows.files.object_storage import is_url
 from flows.files.typed_rows import kind_of, whole_json_rows, whole_parquet_rows
 from flows.home import open_private
 from transforms.activity.mending import (
@@ -160,6 +161,8 @@ def _why_not(
     following = next_round(file.path)
     if any(f.path == following and f.source == file.source for f in files):
         return f"they were handed out before, and are in {following}: mend them there"
+    if is_url(file.path):
+        return "the file is in object storage: mend it there, and put it back"
     if not location.is_file():
         return "the file is not there to be read again"
     if content_digest(location) != file.content:
