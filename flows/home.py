@@ -93,6 +93,8 @@ class Home:
         for as long as it takes); then `HomeRefused` names it.
         """
         descriptor = _open_lock(self.run_lock)
+        # DuckDB makes its files itself, write-ahead logs and exports too.
+        umask = os.umask(0o077)
         try:
             _acquire(descriptor, self.run_lock, wait_seconds)
             _sign(descriptor, holder)
@@ -102,6 +104,7 @@ class Home:
                 with suppress(OSError):
                     os.ftruncate(descriptor, 0)
         finally:
+            os.umask(umask)
             os.close(descriptor)  # and with it the lock
 
 

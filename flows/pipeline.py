@@ -48,7 +48,14 @@ from flows.platform.pacing import Pace
 from flows.platform.preflight import read_badges
 from flows.qualifying import accept_there, qualified_on, refuse_unshared
 from flows.records.audit import earlier_files, earned_ids, known_awards
-from flows.runs import Job, Report, Run, Screen, open_run
+from flows.runs import (
+    Job,
+    Report,
+    Run,
+    Screen,
+    open_run,
+    refuse_unbalanced,
+)
 from flows.sending.sending import (
     choose_canaries,
     reserve_plan,
@@ -113,6 +120,7 @@ async def import_badges(work: Work) -> Report:
         read = await read_activity(work, definition, run.as_of)
         plan = await steps("plan", plan_for, work, definition, read, facts, run)
         run.record_plan(plan)
+        refuse_unbalanced(plan)
         refuse_or_confirm(work, run, plan)
         canaries = await steps("choose canaries", choose_canaries, run, plan)
         await refuse_changed_badges(work, run, facts)
@@ -144,6 +152,7 @@ async def plan_badges(work: Work) -> tuple[Plan, Path]:
     facts = await steps("read badges", preflight, work, platform, definition)
     read = await read_activity(work, definition, utc_now())
     plan = await steps("plan", plan_for, work, definition, read, facts, None)
+    refuse_unbalanced(plan)
     made_at = utc_now()
     folder = new_folder(work.home, plan, made_at)
     write_plan(plan, folder, rejected_rows(read.accepted.files), made_at=made_at)

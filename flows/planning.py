@@ -19,6 +19,7 @@ from flows.files.activity_files import AcceptedFile
 from flows.files.counting import counting_activity, stale_sources
 from flows.files.customer_files import CustomerFiles
 from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
+from transforms.activity.mending import Mend
 from transforms.awards.awards import PlanResult, classified_awards, drift
 from transforms.awards.batches import fewest_calls, minutes_at_limit
 from transforms.awards.guards import (
@@ -104,6 +105,7 @@ class Plan:
     refused_by: list[Fault] = field(default_factory=list)
     wants_approval: bool = False
     warnings: list[str] = field(default_factory=list)
+    mends: list[Mend] = field(default_factory=list)
     digest: str = ""
     customers: CustomerFiles | None = None
 

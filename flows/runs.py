@@ -12,7 +12,7 @@ import platform
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -258,13 +258,8 @@ class Run:
         withdrawn = statuses.pop("withdrawn", 0)
         doubled = self.ledger.read("doubled_earned_ids")
         plan = self.plan
-        return Books(
-            files=tuple(_file_counts(plan, file) for file in self.files)
-            if plan
-            else (),
-            badges=tuple(_badge_counts(b, c) for b, c in plan.results.items())
-            if plan
-            else (),
+        return replace(
+            plan_books(plan) if plan else Books(),
             ledger=LedgerCounts(statuses=statuses, withdrawn=withdrawn)
             if self.is_reserved
             else None,
@@ -317,6 +312,8 @@ class Run:
             report.errors = self.failure.faults
             is_refused = isinstance(self.failure, Refused)
             report.status = "refused" if is_refused else "stopped"
+            if isinstance(self.failure, Unbalanced):
+                report.status = "unbalanced"
         return report
 
     def _open(self) -> tuple[int, int, int]:
@@ -331,6 +328,20 @@ class Run:
             elif row["status"] in {"blocked", "unknown"}:
                 waiting += row["awards"]
         return ours, waiting, left
+
+
+def plan_books(plan: Plan) -> Books:
+    """Return what the walls before the ledger counted."""
+    return Books(
+        files=tuple(_file_counts(plan, file) for file in plan.files),
+        badges=tuple(_badge_counts(b, c) for b, c in plan.results.items()),
+    )
+
+
+def refuse_unbalanced(plan: Plan) -> None:
+    """Refuse to go on with a plan in which a row or an award is lost or doubled."""
+    if faults := balance(plan_books(plan)):
+        raise Unbalanced(*faults)
 
 
 def refused_report(error: RetrobadgeError) -> Report:

@@ -557,7 +557,7 @@ def test_json_values(place):
     ] == [
         (4, "amount: more than 2 decimals"),
         (5, "line: 'sum' is a list or an object, not a value"),
-        (6, "customer_id: not a whole number"),
+        (6, "customer_id: not from 1 to 9223372036854775807"),
         (8, "line: no JSON"),
         (9, "line: no JSON object"),
     ]
@@ -665,6 +665,77 @@ def test_files_that_are_not_as_declared_are_refused(place, content, code, row):
     fault = place.refusal()[0]
     assert (fault.code, fault.row, fault.file) == (code, row, "a.csv")
     assert not list(place.accepted.iterdir())
+
+
+def test_utf16_that_does_not_say_which_is_refused(place):
+    """UTF-16 without its mark could be either of two: a refusal, no traceback."""
+    place.put("a.csv", (HEADER + ROWS).encode("utf-16-be"))
+    (fault,) = place.refusal(more='format = { encoding = "utf-16" }')
+    assert (fault.code, fault.row) == ("wrong_encoding", 1)
+    assert "00 63" in fault.message
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp1252"])
+def test_the_mark_of_utf8_says_what_a_file_is(place, encoding):
+    """A file that begins with UTF-8's mark is UTF-8, whatever the others are."""
+    place.put("a.csv", (HEADER + "1,é中,2024-01-05,1\n").encode("utf-8-sig"))
+    rows = place.rows(more=f'format = {{ encoding = "{encoding}" }}')
+    assert rows["activity_id"].to_list() == ["é中"]
+
+
+def test_a_mark_inside_a_file_is_a_letter(place):
+    """Only the first three bytes of a file can be its mark."""
+    place.put("a.csv", HEADER + "\ufeff1,b1,2024-01-05,1\n\ufeff\n")
+    _, (file,) = place.accept()
+    assert counts(file) == {"read": 2, "rejected": 2}
+
+
+def test_blank_lines_before_the_first_row_count_once(place):
+    """Without a header too, a row has the number that an editor shows."""
+    place.put("a.csv", "\n\n1,2024-01-05\n")
+    rows = place.rows(
+        columns='customer_id = "1", occurred_at = "2"',
+        more="format = { header = false }",
+    )
+    assert rows["row_number"].to_list() == [3]
+
+
+def test_odd_carriage_returns_never_become_part_of_a_value(place):
+    """Lines that end twice are lines; a return inside a bare field is refused."""
+    columns = COLUMNS + ', word = "word"'
+    text = "customer,bill,time,sum,word\r\n1,b1,2024-01-05,1,x\r\r\n"
+    place.put("a.csv", text)
+    assert place.rows(columns=columns)["word"].to_list() == ["x"]
+    place.put("a.csv", HEADER + "1,b\r1,2024-01-05,1\n")
+    (fault,) = place.refusal()
+    assert (fault.code, fault.row) == ("bad_quote", 2)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ['"1","b1","2024-01-05","1"', '"2",b2","2024-01-06",","3"'],
+        ['"1","b1,"2024-01-05","1"', '"1"""b1","2024-01-05","","b1"'],
+        ['"1","b"1","2024-01-05","1"'],
+        ['"1","b1"x,"2024-01-05","1"'],
+        ['1,b"1,2024-01-05,"1"', '2,b"2,2024-01-05,"1"x'],
+    ],
+)
+def test_quotes_where_they_should_not_be_make_no_rows(place, lines):
+    """What Python's csv can't take apart is refused, and never guessed at."""
+    place.put("a.csv", "\n".join([HEADER.strip(), *lines, ""]))
+    (fault,) = place.refusal()
+    assert fault.code == "bad_quote"
+
+
+def test_long_whole_numbers_in_json_are_exact(place):
+    """Ids of more than 64 bits are not rounded to one and the same."""
+    ids = [2**64 + 1, 2**64 + 2, -(2**70), 10**300]
+    lines = [f'{{"c": 1, "b": {one}, "t": "2024-01-05"}}' for one in ids]
+    place.put("a.ndjson", "\n".join(lines))
+    columns = 'customer_id = "c", activity_id = "b", occurred_at = "t"'
+    rows = place.rows("a.ndjson", columns=columns)
+    assert rows["activity_id"].to_list() == [str(one) for one in ids]
 
 
 def test_refusal_says_which_key_to_change(place):

@@ -285,6 +285,27 @@ def test_not_toml_names_the_line():
     assert (fault.code, fault.row, fault.file) == ("not_toml", 2, "x.toml")
 
 
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("9" * 5000, "too long"),
+        ("1e9999999999999999999", "too long"),
+        ("1e-500", "too long"),
+        ("1e500", "too long"),
+        ("[" * 3000, "nested"),
+        ("[" * 3000 + "]" * 3000, "nested"),
+        ("{a=" * 2000, "nested"),
+    ],
+)
+def test_values_that_nothing_can_hold_are_refused(value, word):
+    """Endless numbers and nesting should be faults with a place, no traceback."""
+    with pytest.raises(DefinitionRefused, match=word) as caught:
+        definition(rest=f"[quality]\nmin_rows = 1\nmax_rejected_share = {value}\n")
+    (fault,) = caught.value.faults
+    assert fault.code == "not_toml"
+    assert fault.row is None or word == "too long"
+
+
 def test_key_given_twice_is_refused():
     """A key that stands twice should be refused: which one is meant is not known."""
     with pytest.raises(DefinitionRefused, match="not TOML"):

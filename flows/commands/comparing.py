@@ -20,9 +20,9 @@ import polars as pl
 
 from flows.files.activity_files import AcceptedFile, read_definition
 from flows.files.held_earns import held_earns
+from flows.home import open_private
 from flows.pipeline import Work, not_ours, read_activity
 from flows.planning import qualified_here
-from flows.plans.folder import inert
 from flows.platform.capillary import utc_now
 from flows.records.audit import NOTHING_KNOWN, asked, earned_ids
 from transforms.awards.awards import classified_awards
@@ -31,6 +31,7 @@ from transforms.definition.definition import Definition
 from transforms.errors import Refused
 from transforms.platform.badges import BadgeFacts
 from transforms.reports.comparison import KEYS, counted, differences, examples
+from transforms.spreadsheets import inert
 
 _EXAMPLES = 5
 _COLUMNS = (*KEYS, "badge", "earn_event_date", "result")
@@ -164,7 +165,8 @@ def _notes(first: Side, second: Side) -> list[str]:
 
 def _write(found: pl.DataFrame, output: Path) -> None:
     try:
-        inert(found).write_csv(output)
+        with open(output, "wb", opener=open_private) as file:
+            inert(found).write_csv(file)
     except OSError as error:
         raise Refused.of(
             "not_written",

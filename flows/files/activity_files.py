@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import polars as pl
@@ -44,6 +44,7 @@ from transforms.activity.accepted import (
     REJECTED_SCHEMA,
     amount_decimals,
 )
+from transforms.activity.mending import is_mended
 from transforms.definition.definition import Definition, Source, parse_definition
 from transforms.errors import DefinitionRefused, Fault, FilesRefused
 
@@ -153,7 +154,7 @@ def find_files(
             absent = {
                 path: StoredObject(url=path, etag="") if is_url(path) else folder / path
                 for path in gone
-                if path not in paths and _is_asked_for(path, pattern, folder)
+                if path not in paths and is_asked_for(path, pattern, folder)
             }
             faults += _faults_of_pattern(definition, source, pattern, paths, absent)
             places = paths | (absent if source.missing_files == "keep" else {})
@@ -208,7 +209,7 @@ def _faults_of_pattern(
     ]
 
 
-def _is_asked_for(path: str, pattern: str, folder: Path) -> bool:
+def is_asked_for(path: str, pattern: str, folder: Path) -> bool:
     """Return whether a pattern would match a path if there were such a file."""
     if is_url(path) or is_url(pattern):
         return fits_url(path, pattern)
@@ -341,22 +342,32 @@ def file_rows(
     from flows.files.csv_rows import csv_rows  # noqa: PLC0415  as above
     from flows.files.typed_rows import json_rows, parquet_rows  # noqa: PLC0415
 
-    path = Path(found.path)
-    ending = path.suffix.lower()
-    if ending in {".gz", ".zst"}:
-        ending = Path(path.stem).suffix.lower()
-    if ending in _CSV_ENDINGS:
-        return csv_rows(location, source, shown=found.path)
-    if ending in _JSON_ENDINGS:
-        return json_rows(location, source, shown=found.path)
-    if path.suffix.lower() in _PARQUET_ENDINGS:
-        return parquet_rows(location, source, shown=found.path)
+    match file_format(found.path):
+        case "csv":
+            return csv_rows(location, source, shown=found.path)
+        case "json":
+            return json_rows(location, source, shown=found.path)
+        case "parquet":
+            return parquet_rows(location, source, shown=found.path)
     raise FilesRefused.of(
         "unknown_format",
         "the name says no format that can be read: rename it to end in .csv, .tsv, "
         ".parquet, .ndjson or .jsonl (text also with .gz or .zst behind)",
         file=found.path,
     )
+
+
+def file_format(name: str) -> Literal["csv", "json", "parquet"] | None:
+    """Return how a file is written, by the ending of its name."""
+    path = Path(name)
+    ending = last = path.suffix.lower()
+    if last in {".gz", ".zst"}:
+        ending = Path(path.stem).suffix.lower()
+    if ending in _CSV_ENDINGS:
+        return "csv"
+    if ending in _JSON_ENDINGS:
+        return "json"
+    return "parquet" if last in _PARQUET_ENDINGS else None
 
 
 def rejected_rows(files: Iterable[AcceptedFile]) -> pl.DataFrame:
@@ -378,8 +389,8 @@ def load_activity(
 
     Columns that a source does not have are null in its rows, and amounts have
     `amount_decimals(definition)` decimals everywhere. Where a source has lines, IS_LINE
-    says which rows are. Raises FilesRefused when two
-    files of a source without activity ids have the same content.
+    says which rows are. Raises FilesRefused when two files of a source without activity
+    ids have the same content, and rows that count.
     """
     _refuse_twice(files, definition)
     decimals = amount_decimals(definition)
@@ -436,7 +447,7 @@ def _refuse_twice(files: Sequence[AcceptedFile], definition: Definition) -> None
     nameless = {s.name for s in definition.sources if "activity_id" not in s.columns}
     seen: dict[tuple[str, str], str] = {}
     for file in files:
-        if file.source in nameless:
+        if file.source in nameless and file.rows_accepted:
             other = seen.setdefault((file.source, file.content), file.path)
             if other != file.path:
                 raise FilesRefused.of(
@@ -474,6 +485,8 @@ def _settings(source: Source, definition: Definition, path: str) -> dict[str, An
     if definition.customers is not None:
         wanted = {"identifier", "country_code"}
         settings["customers"] = definition.customers.model_dump(include=wanted)
+    if is_mended(path):
+        settings["is_mended"] = True  # some of its cells are read as they were before
     if "activity_id" not in source.columns:
         settings["path"] = path  # it is part of the ids
     return settings

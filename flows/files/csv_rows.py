@@ -16,15 +16,18 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from flows.files.file_bytes import BLOCK, MAX_LINE, refuse_long_line, utf8_blocks
+from flows.files.file_bytes import BLOCK, BOM, MAX_LINE, refuse_long_line, utf8_blocks
+from transforms.activity.mending import BECAUSE, is_mended
 from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition.definition import Source
 from transforms.errors import Fault, FilesRefused, near
+from transforms.spreadsheets import unguarded, unguarded_name
 
 _MARK = "\0"
 _SLOW_ROWS = 50_000
@@ -45,12 +48,29 @@ def csv_rows(
     yield from _Csv(source, shown).chunks(blocks)
 
 
+def whole_csv_rows(
+    path: Path, source: Source, *, shown: str
+) -> tuple[list[str], Iterator[pl.DataFrame]]:
+    """Return the names of all columns, and the chunks of `csv_rows` with all of them.
+
+    Their columns are named by position, "0" for the first: names may stand twice. A
+    broken line has all that it holds in `LINE`.
+    """
+    reader = _Csv(source, shown, is_whole=True)
+    encoding = source.format.encoding
+    chunks = reader.chunks(utf8_blocks(path, encoding=encoding, shown=shown))
+    first = next(chunks)  # which has no rows, and comes when the header is known
+    return reader.names, chain([first], chunks)
+
+
 class _Csv:
     """One CSV file being read; knows how far it has come."""
 
-    def __init__(self, source: Source, shown: str) -> None:
+    def __init__(self, source: Source, shown: str, *, is_whole: bool = False) -> None:
         self.source = source
         self.shown = shown
+        self.is_whole = is_whole
+        self.is_mended = is_mended(shown)
         self.delimiter = source.format.delimiter
         self.quote = source.format.quote
         self.row = 1  # number of the next record
@@ -58,7 +78,15 @@ class _Csv:
         self.names: list[str] = []
 
     def chunks(self, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame]:
-        """Yield the rows of the file."""
+        """Yield the rows of the file; of mended ones as they were before."""
+        for chunk in self._chunks(blocks):
+            if not self.is_mended:
+                yield chunk
+            else:
+                labels = [self.labels[number] for number in self.wanted]
+                yield chunk.with_columns(unguarded(chunk[label]) for label in labels)
+
+    def _chunks(self, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame]:
         rest = self._past_header(blocks)
         yield self._frame([[] for _ in self.wanted], [])
         ended = False
@@ -100,7 +128,15 @@ class _Csv:
             start = start[len(text.encode()) :]
         else:
             self.names = [str(number) for number in range(1, len(record) + 1)]
+            self.row = 1  # blank lines before it are met again
+        self.is_mended = self.is_mended or BECAUSE in self.names
+        if self.is_mended:
+            self.names = [unguarded_name(name) for name in self.names]
         self._check_names()
+        self.labels = self.names
+        if self.is_whole:
+            self.wanted = list(range(len(self.names)))
+            self.labels = [str(number) for number in self.wanted]
         return start
 
     def _first_record(
@@ -173,9 +209,13 @@ class _Csv:
         has_quotes = bool(self.quote) and self.quote.encode() in data
         newlines = data.count(b"\n")
         pairs = data.count(b"\r\n") if b"\r" in data else 0
+        # Polars would take an odd carriage return for a part of a value, and drop a
+        # byte order mark wherever in the file its block is.
+        is_odd = pairs != data.count(b"\r") or data.startswith(BOM)
+        is_mixed = 0 < pairs < newlines and has_quotes
+        if is_odd or is_mixed or (has_quotes and not self._is_well_quoted(data)):
+            return None
         if 0 < pairs < newlines:
-            if has_quotes:
-                return None
             data, pairs = data.replace(b"\r\n", b"\n"), 0
         end = b"\r\n" if pairs else b"\n"
         marked = data.replace(end, self.delimiter.encode() + b"\0" + end)
@@ -191,7 +231,7 @@ class _Csv:
         numbers = pl.int_range(self.row, last, dtype=pl.Int64, eager=True)
         is_whole = columns[str(len(self.names))] == _MARK
         frame = columns.select(
-            pl.col(str(number)).alias(self.names[number]) for number in wanted
+            pl.col(str(number)).alias(self.labels[number]) for number in wanted
         ).with_columns(
             numbers.alias(ROW_NUMBER),
             pl.lit(None, dtype=pl.String).alias(LINE_FAULT),
@@ -205,6 +245,18 @@ class _Csv:
         self.row = last
         self.line += newlines
         return frame
+
+    def _is_well_quoted(self, data: bytes) -> bool:
+        """Tell whether every quote opens, closes or is doubled.
+
+        Of others Polars makes fields, and even rows, that nobody wrote.
+        """
+        quote = f"\\x{ord(self.quote):02x}"
+        mark = f"\\x{ord(self.delimiter):02x}"
+        quoted = f"{quote}(?:[^{quote}]|{quote}{quote})*{quote}"
+        plain = f"[^{quote}{mark}\\r\\n]*"
+        whole = f"^(?:(?:{quoted}|{plain})(?:{mark}|\\r?\\n))*$"
+        return bool(pl.Series([data.decode()]).str.contains(whole).item())
 
     def _parsed(self, marked: bytes, wanted: Sequence[int]) -> pl.DataFrame | None:
         names = [str(number) for number in range(len(self.names) + 1)]
@@ -275,6 +327,8 @@ class _Csv:
         lines = broken.select("@", fields=fields).select(
             "@", said.alias(LINE_FAULT), text.alias(LINE)
         )
+        if self.is_whole and lines[LINE_FAULT].str.starts_with("more").any():
+            return None  # Polars has not kept what stands behind the last column
         at = lines["@"]
         faults = frame[LINE_FAULT].scatter(at, lines[LINE_FAULT])
         texts = frame[LINE].scatter(at, lines[LINE])
@@ -340,7 +394,7 @@ class _Csv:
         own: list[tuple[int, str | None, str | None]],
     ) -> pl.DataFrame:
         columns = {
-            self.names[index]: pl.Series(column, dtype=pl.String)
+            self.labels[index]: pl.Series(column, dtype=pl.String)
             for index, column in zip(self.wanted, values, strict=True)
         }
         columns[ROW_NUMBER] = pl.Series([row[0] for row in own], dtype=pl.Int64)

@@ -20,7 +20,7 @@ from transforms.errors import Fault, FilesRefused
 
 BLOCK = 16 << 20
 MAX_LINE = 64 << 20
-_BOM = codecs.BOM_UTF8
+BOM = codecs.BOM_UTF8
 
 
 def content_digest(path: Path) -> str:
@@ -34,14 +34,15 @@ def utf8_blocks(
 ) -> Iterator[bytes]:
     """Yield the text of a file as UTF-8, in blocks that may cut lines and letters.
 
-    `.gz` and `.zst` files are decompressed, a byte order mark is dropped. Raises
-    FilesRefused naming the line for bytes that are not in the encoding, for NUL
+    `.gz` and `.zst` files are decompressed, a byte order mark is dropped; a file that
+    begins with the one of UTF-8 says by that what it is, whatever `encoding` says.
+    Raises FilesRefused naming the line for bytes that are not in the encoding, for NUL
     bytes and for compression that ends too early. `shown` is the file's name there.
     """
     is_utf8 = codecs.lookup(encoding).name in {"utf-8", "utf-8-sig", "ascii"}
     decoder = codecs.getincrementaldecoder(encoding)()
     done = 0
-    size = max(block, len(_BOM))
+    size = max(block, len(BOM))
 
     def refused(code: str, message: str, before: bytes) -> FilesRefused:
         # Lines are counted when one must be named, not for every file.
@@ -51,22 +52,28 @@ def utf8_blocks(
         return FilesRefused(Fault(code=code, message=message, file=shown, row=row))
 
     for raw in chain(_decompressed(path, shown=shown, block=size), [b""]):
+        if not done and raw.startswith(BOM) and not is_utf8:
+            encoding, is_utf8 = "utf-8", True
+            decoder = codecs.getincrementaldecoder(encoding)()
         text = raw
         if not (is_utf8 and raw.isascii() and not decoder.getstate()[0]):
             try:
                 decoded = decoder.decode(raw, not raw)
-            except UnicodeDecodeError as error:
-                bad, start = error.object, error.start
+            except UnicodeError as error:
+                # UTF-16 that does not say which of the two it is has no bytes to name.
+                bad, start, end = raw[:2], 0, 2
+                if isinstance(error, UnicodeDecodeError):
+                    bad, start, end = error.object, error.start, error.end
                 raise refused(
                     "wrong_encoding",
-                    f"the bytes {bad[start : error.end].hex(' ')} are not {encoding}: "
+                    f"the bytes {bad[start:end].hex(' ')} are not {encoding}: "
                     "set format.encoding to what the file is written in (latin-1, "
                     "utf-16 …)",
                     bad[:start],
                 ) from None
             text = raw if is_utf8 else decoded.encode()
         if not done:
-            text = text.removeprefix(_BOM)
+            text = text.removeprefix(BOM)
         if b"\0" in text:
             raise refused(
                 "nul_byte",

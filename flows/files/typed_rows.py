@@ -6,7 +6,9 @@ Belongs here: batches, row numbers, lines that are no JSON. Does not belong here
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import NoneType
@@ -24,6 +26,7 @@ _PARQUET_ROWS = 250_000
 _JSON_ROWS = 100_000
 _SHOWN = 200  # characters of a line in the rejected rows
 _WHOLE_IN_A_FLOAT = 2.0**63
+_EXACT = 2.0**63  # what orjson reads as a float from here on may be no float
 _TOLERANCE = 1e-6
 
 
@@ -67,6 +70,22 @@ def parquet_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataF
         ) from error
 
 
+def whole_parquet_rows(path: Path) -> tuple[list[str], Iterator[pl.DataFrame]]:
+    """Return the names of all columns, and chunks of all rows in the file's types.
+
+    Their columns are named by position, "0" for the first, and `ROW_NUMBER`.
+    """
+    scan = pl.scan_parquet(path, glob=False)
+    schema = scan.collect_schema()
+    names = schema.names()
+    worded = [name for name in names if _is_text(schema[name])]
+    scan = scan.cast(dict.fromkeys(worded, pl.String))
+    numbered = scan.rename({name: str(n) for n, name in enumerate(names)})
+    rows = numbered.with_row_index(ROW_NUMBER, offset=1)
+    rows = rows.with_columns(pl.col(ROW_NUMBER).cast(pl.Int64))
+    return names, rows.collect_batches(chunk_size=_PARQUET_ROWS, maintain_order=True)
+
+
 def _check_parquet(schema: pl.Schema, source: Source, shown: str) -> None:
     faults = []
     for ours, theirs in source.columns.items():
@@ -96,7 +115,7 @@ def _is_text(dtype: pl.DataType) -> bool:
 def _unfit(dtype: pl.DataType, ours: str, source: Source) -> str:
     """Return why a column of this type can't be read as what it is mapped to."""
     is_joined = not isinstance(source.columns[ours], str)
-    kind = "text" if is_joined else _kind_of(ours, source)
+    kind = "text" if is_joined else kind_of(ours, source)
     is_number = dtype.is_integer() or dtype.is_float() or dtype.is_decimal()
     style = source.occurred_at_format
     fits = {
@@ -120,7 +139,8 @@ def _unfit(dtype: pl.DataType, ours: str, source: Source) -> str:
     return f"is {dtype}, which can't be read as {ours}: change columns or the file"
 
 
-def _kind_of(ours: str, source: Source) -> str:
+def kind_of(ours: str, source: Source) -> str:
+    """Return what a column holds: `whole`, `amount`, `time`, or its further type."""
     core = {
         "customer_id": "whole",
         "activity_id": "text",
@@ -162,6 +182,47 @@ def json_rows(path: Path, source: Source, *, shown: str) -> Iterator[pl.DataFram
         yield _json_frame([], wanted, source, absent)
 
 
+def whole_json_rows(
+    path: Path, source: Source, *, shown: str, keep: Callable[[pl.DataFrame], pl.Series]
+) -> tuple[list[str], pl.DataFrame]:
+    """Return the names of all columns, and the rows that `keep` says yes to.
+
+    Like `json_rows`, and the values of columns that are not mapped as JSON has them;
+    the columns are named by position. `LINE` is the whole line.
+    """
+    wanted = theirs_of(source)
+    names, kept = list(wanted), []
+    frames = [_json_frame([], wanted, source, set())]
+    lines = enumerate(_lines(path, source, shown), start=1)
+    while chunk := list(islice(lines, _JSON_ROWS)):
+        numbered = [(number, line) for number, line in chunk if line.strip()]
+        frame = _json_frame(numbered, wanted, source, set())
+        mask = keep(frame)
+        frames.append(frame.filter(mask))
+        kept += [numbered[at][1] for at in mask.arg_true()]
+    objects = [_json_object(line) for line in kept]
+    objects = [{} if isinstance(found, str) else found for found in objects]
+    names += dict.fromkeys(key for one in objects for key in one if key not in wanted)
+    rest = {
+        str(at): pl.Series(
+            [_json_text(one.get(name)) for one in objects], dtype=pl.String
+        )
+        for at, name in enumerate(names)
+        if name not in wanted
+    }
+    whole = [line.decode(errors="replace") for line in kept]
+    mapped = {name: str(at) for at, name in enumerate(wanted)}
+    return names, pl.concat(frames).rename(mapped).with_columns(
+        pl.Series(LINE, whole, dtype=pl.String), **rest
+    )
+
+
+def _json_text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
 def _json_frame(
     numbered: list[tuple[int, bytes]],
     wanted: dict[str, str],
@@ -201,7 +262,13 @@ def _json_object(line: bytes) -> Any:
         found = orjson.loads(line)
     except orjson.JSONDecodeError:
         return "no JSON"
-    return found if isinstance(found, dict) else "no JSON object"
+    if not isinstance(found, dict):
+        return "no JSON object"
+    if any(isinstance(one, float) and abs(one) >= _EXACT for one in found.values()):
+        # A whole number of more than 64 bits was rounded: it may be an id.
+        with suppress(ValueError):
+            return json.loads(line)
+    return found
 
 
 def _as_text(value: Any, ours: str, source: Source) -> str | None:
@@ -214,7 +281,7 @@ def _as_text(value: Any, ours: str, source: Source) -> str | None:
         return None
     if isinstance(value, int):
         return str(value)
-    kind = _kind_of(ours, source)
+    kind = kind_of(ours, source)
     if kind in {"amount", "decimal"}:
         is_amount = kind == "amount"
         text = _amount_text(value, source.amount_decimals) if is_amount else repr(value)

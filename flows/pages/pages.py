@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from functools import cache
@@ -70,6 +71,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -83,6 +85,21 @@ def _environment() -> jinja2.Environment:
         "words": _words,
     }
     return made
+
+
+def _visible(value: Any) -> Any:
+    """Spell out what no page should hold: controls, and changes of direction."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    if not is_text or value.isprintable():
+        return value
+    return "".join(
+        c if c in "\n\t" or unicodedata.category(c)[0] != "C" else _spelt(c)
+        for c in value
+    )
+
+
+def _spelt(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()
 
 
 def _count(value: int | None) -> str:

@@ -8,6 +8,7 @@ what has moved since (`transforms.reports.plan_parts`).
     awards.csv            one row per award, inert in a spreadsheet
     awards.parquet        the same, typed
     rejected_rows.csv     a line per reason
+    mend/                 the rejected rows themselves, to be mended and fed back
     selected_….csv        customers or awards that were asked for, if any
     plan.json             for programs; written last: with it the plan is whole
 """
@@ -15,7 +16,7 @@ what has moved since (`transforms.reports.plan_parts`).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from transforms.errors import PlanRefused
 from transforms.reports.months import awards_by_month, odd_months
 from transforms.reports.plan_parts import PlanParts
 from transforms.reports.plan_summary import badge_summaries
+from transforms.spreadsheets import inert
 
 _JSON, _PAGE, _AWARDS = "plan.json", "plan.html", "awards.parquet"
 _CUSTOMERS, _AWARD_IDS = "selected_customers.csv", "selected_awards.csv"
@@ -75,23 +77,33 @@ def write_plan(
     plan: Plan, folder: Path, rejected: pl.DataFrame, *, made_at: datetime
 ) -> None:
     """Write a plan into a folder of its own, which only its owner may read."""
+    # It reads files, and what reads files is heavy; most commands write no plan.
+    from flows.plans.mending import write_mends  # noqa: PLC0415
+
     folder.mkdir(parents=True, mode=0o700)
-    plan.awards.write_parquet(folder / _AWARDS)
-    inert(plan.awards).write_csv(folder / "awards.csv")
-    inert(rejected).write_csv(folder / "rejected_rows.csv")
+    with open(folder / _AWARDS, "wb", opener=open_private) as file:
+        plan.awards.write_parquet(file)
+    _write_csv(folder / "awards.csv", plan.awards)
+    _write_csv(folder / "rejected_rows.csv", rejected)
+    plan.mends = write_mends(plan.definition, plan.files, folder)
     asked = plan.selection
     if asked.customer_ids is not None:
         ids = pl.Series("customer_id", sorted(asked.customer_ids), dtype=pl.Int64)
-        ids.to_frame().write_csv(folder / _CUSTOMERS)
+        _write_csv(folder / _CUSTOMERS, ids.to_frame())
     if asked.award_ids is not None:
         ids = pl.Series("award_id", sorted(asked.award_ids), dtype=pl.String)
-        ids.to_frame().write_csv(folder / _AWARD_IDS)
+        _write_csv(folder / _AWARD_IDS, ids.to_frame())
     html = plan_html(plan, folder.name, rejected, made_at=made_at)
     write_page(folder / _PAGE, html)
     option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
     said = {**plan_json(plan, folder), "made_at": made_at, **_for_making_anew(plan)}
     with open(folder / _JSON, "wb", opener=open_private) as file:
         file.write(orjson.dumps(said, option=option))
+
+
+def _write_csv(path: Path, frame: pl.DataFrame) -> None:
+    with open(path, "wb", opener=open_private) as file:
+        inert(frame).write_csv(file)
 
 
 def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
@@ -116,6 +128,7 @@ def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
         "wants_approval": plan.wants_approval,
         **file_counts(plan.files),
         "rows_superseded": sum(plan.rows_superseded.values()),
+        "mend": [asdict(mend) for mend in plan.mends],
         "awards_qualified": plan.qualified,
         "awards_in_ledger": plan.count(PlanResult.IN_LEDGER),
         "awards_held": plan.count(PlanResult.HELD),
@@ -166,18 +179,6 @@ def file_counts(files: Iterable[AcceptedFile]) -> dict[str, int]:
     )
     found = list(files)
     return {name: sum(getattr(file, name) for file in found) for name in names}
-
-
-def inert(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return a frame whose texts a spreadsheet takes for texts, never for formulas."""
-    return frame.with_columns(
-        pl.when(pl.col(name).str.contains(r"^[=+\-@\t\r]"))
-        .then("'" + pl.col(name))
-        .otherwise(pl.col(name))
-        .alias(name)
-        for name, kind in frame.schema.items()
-        if kind == pl.String
-    )
 
 
 def found_plan(home: Home, asked: str) -> SavedPlan:

@@ -5,6 +5,7 @@ Belongs here: words and layout. Does not belong here: what is shown is decided.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -30,6 +31,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.runs import Report, Screen
+from transforms.spreadsheets import inert
 
 if TYPE_CHECKING:
     from flows.commands.checking import Checked
@@ -141,10 +143,16 @@ def printable(value: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object, instants in UTC."""
+    """Print one JSON object, instants in UTC, with nothing that a terminal obeys."""
     option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
     text = orjson.dumps(value, default=str, option=option).decode()
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write("".join(map(_escaped, text)) + "\n")
+
+
+def _escaped(letter: str) -> str:
+    if letter.isprintable() or letter == "\n":
+        return letter
+    return json.dumps(letter)[1:-1]
 
 
 def show_table(title: str | None, columns: Sequence[str], rows: Iterable[Any]) -> None:
@@ -178,7 +186,7 @@ def show_answer(frame: pl.DataFrame, output: str) -> None:
     if output == "json":
         print_json(frame.to_dicts())
     elif output == "csv":
-        sys.stdout.write(frame.write_csv())
+        sys.stdout.write(inert(frame).write_csv())
     else:
         show_table(
             None, frame.columns, ([_cell(v) for v in row] for row in frame.iter_rows())
@@ -233,6 +241,10 @@ def show_plan(plan: Plan, folder: Path | None) -> None:
         out(f"note: {printable(text)}\n")
     for fault in plan.refused_by:
         out(f"refused: {printable(fault)}\n")
+    for mend in plan.mends:
+        where = f"in {mend.file}" if mend.file else "in no file"
+        told = f"{mend.path}: {mend.rows:,} rejected rows to mend {where}: {mend.note}"
+        out(f"{printable(told)}\n")
     if folder is None:
         return
     out(f"plan {folder.name}, digest {plan.digest[:16]}, in {folder}\n")

@@ -99,6 +99,33 @@ def sorted_rows(
     )
 
 
+def activity_ids(rows: pl.DataFrame, source: Source) -> pl.Series:
+    """Return the activity ids of rows as `sorted_rows` takes them; null if blank."""
+    field = _fields(rows, source)["activity_id"]
+    return values.identifiers(field, source.format.nulls)
+
+
+def typed_rows(
+    rows: pl.DataFrame,
+    source: Source,
+    *,
+    timezone: str,
+    customers: Customers | None = None,
+) -> pl.DataFrame:
+    """Return the fields of rows in their types, null where one can't be read.
+
+    Without row numbers, and without ids that are made of them. With `customers` as in
+    `sorted_rows`.
+    """
+    fields, zone = _fields(rows, source), source.timezone or timezone
+    return pl.DataFrame(
+        _identified(fields[name], source, customers).alias(name)
+        if name == "customer_id" and customers is not None
+        else _read(fields[name], name, source, timezone=zone).alias(name)
+        for name in source.columns
+    )
+
+
 def _whole_lines(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part the lines that could be taken apart from those that are rejected for it."""
     if LINE_FAULT not in rows.columns:

@@ -14,7 +14,7 @@ import hashlib
 import re
 import tomllib
 from datetime import date
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
@@ -44,6 +44,9 @@ Per = Literal["week", "month", "quarter", "year"]
 Period = Literal["day", "week", "month"]
 DurationUnit = Literal["h", "d", "w", "mo", "y"]
 
+_MAX_EXPONENT = 30
+# Python reads no whole number of more digits than 4,300.
+_ENDLESS_NUMBER = re.compile(r"[0-9_]{4000,}|[0-9][eE][+-]?[0-9_]{2,}")
 _DURATION = re.compile(r"([0-9]{1,6})(h|d|w|mo|y)")
 
 
@@ -298,18 +301,33 @@ def parse_definition(text: str, *, path: str) -> Definition:
 
 def _toml(text: str, *, path: str) -> dict[str, Any]:
     """Return what the TOML says; decimals are exact."""
+
+    def refused(why: str, row: int | None) -> DefinitionRefused:
+        message = f"this is not TOML: {why}"
+        return DefinitionRefused.of("not_toml", message, file=path, row=row)
+
     try:
-        return tomllib.loads(text.removeprefix("\ufeff"), parse_float=Decimal)
+        return tomllib.loads(text.removeprefix("\ufeff"), parse_float=_decimal)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column \d+\)", str(error))
-        raise DefinitionRefused(
-            Fault(
-                code="not_toml",
-                message=f"this is not TOML: {error}",
-                file=path,
-                row=int(found[1]) if found else None,
-            )
-        ) from None
+        raise refused(str(error), int(found[1]) if found else None) from None
+    except ValueError:
+        place = _ENDLESS_NUMBER.search(text)
+        row = text.count("\n", 0, place.start()) + 1 if place else None
+        raise refused("a number is too long: write it with fewer digits", row) from None
+    except RecursionError:
+        raise refused("lists or tables are nested too deeply", None) from None
+
+
+def _decimal(text: str) -> Decimal:
+    """Return a decimal of a size that can be reckoned with."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(text) from None
+    if number.is_finite() and abs(number.adjusted()) > _MAX_EXPONENT:
+        raise ValueError(text)
+    return number
 
 
 def _arranged(

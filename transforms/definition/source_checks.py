@@ -210,7 +210,7 @@ def check_format(style: CsvFormat, at: Key, faulty: Faulty) -> None:
         faulty("wrong_value", message, (*at, "format", "decimal"))
     try:
         "".encode(codecs.lookup(style.encoding).name)
-    except LookupError:
+    except (LookupError, ValueError):  # `undefined` is one, and fails at all it does
         message = f"'{style.encoding}' is no encoding: write utf-8, latin-1, utf-16 …"
         faulty("wrong_value", message, (*at, "format", "encoding"))
 
