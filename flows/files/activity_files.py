@@ -49,9 +49,8 @@ from transforms.definition.definition import Definition, Source, parse_definitio
 from transforms.errors import DefinitionRefused, Fault, FilesRefused
 
 ACCEPT_SCHEME = "retrobadge/accept/1"
-_AT = "@at"
+_PATH = "@path"
 _SMALL_FILE = 250_000  # rows
-_MOST_NUMBERED = 2**31
 _CSV_ENDINGS = {".csv", ".tsv", ".txt", ".psv", ".dat"}
 _JSON_ENDINGS = {".ndjson", ".jsonl"}
 _PARQUET_ENDINGS = {".parquet", ".pq"}
@@ -417,12 +416,15 @@ def _scanned_together(
     """Yield the files of each source together where they are small, else one by one.
 
     A scan of its own costs a file two milliseconds each time that activity is looked
-    at; telling which file a row is of costs a scan of many a tenth of its reading.
+    at; telling which file a row is of costs a scan of many a part of its reading.
     """
     for _, group in groupby(files, key=attrgetter("source")):
         of_source = list(group)
         rows = sum(file.rows_accepted for file in of_source)
-        if rows < min(_SMALL_FILE * len(of_source), _MOST_NUMBERED):
+        # Equal files have one accepted file between them: its rows are of each.
+        are_different = len({file.accepted_path for file in of_source})
+        is_small = rows < _SMALL_FILE * len(of_source)
+        if is_small and are_different == len(of_source):
             yield of_source
         else:
             yield from ([file] for file in of_source)
@@ -435,12 +437,11 @@ def _scan(files: Sequence[AcceptedFile]) -> pl.LazyFrame:
         order = pl.lit(file.file_order, dtype=pl.Int32)
         frame = pl.scan_parquet(file.accepted_path, glob=False)
         return frame.with_columns(file_order=order)
-    orders = pl.Series([file.file_order for file in files], dtype=pl.Int32)
-    counts = pl.Series([file.rows_accepted for file in files], dtype=pl.UInt32)
-    paths = [file.accepted_path for file in files]
-    frame = pl.scan_parquet(paths, glob=False, row_index_name=_AT)
-    nth = pl.lit(counts.cum_sum()).search_sorted(pl.col(_AT), side="right")
-    return frame.with_columns(file_order=pl.lit(orders).gather(nth)).drop(_AT)
+    paths = [str(file.accepted_path) for file in files]
+    orders = [file.file_order for file in files]
+    frame = pl.scan_parquet(paths, glob=False, include_file_paths=_PATH)
+    order = pl.col(_PATH).replace_strict(paths, orders, return_dtype=pl.Int32)
+    return frame.with_columns(file_order=order).drop(_PATH)
 
 
 def _refuse_twice(files: Sequence[AcceptedFile], definition: Definition) -> None:
