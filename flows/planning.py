@@ -38,7 +38,7 @@ from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
 from transforms.rules.qualifications import qualifications, required_columns
 
 # How many accepted rows are qualified at a time: what bounds memory.
-ROWS_A_PARTITION = 20_000_000
+ROWS_A_PARTITION = 10_000_000
 
 KnownAwards = Callable[[str, str], pl.DataFrame]
 _AWARD_COLUMNS = (

@@ -116,7 +116,7 @@ def growth(asked: Asked) -> results.Section:
     """Measure two rules over growing activity: what memory does."""
     made = results.section(
         "Qualify, as activity grows",
-        "One partition holds at most 20 million rows; more rows are more partitions, "
+        "One partition holds about 10 million rows; more rows are more partitions, "
         "one after the other, so memory stays where it is.",
     )
     named = {case.name: case for case in bench_qualify.CASES}
