@@ -11,6 +11,22 @@ from urllib.parse import urlsplit
 
 from distributed import LocalCluster
 
+# Everything of an award but what differs from one run to the next.
+SAME = """
+SELECT * EXCLUDE (award_id, request_id, earned_badge_id, planned_run_id,
+    settled_run_id, planned_at, sent_at, settled_at, expires_on, target)
+FROM audit ORDER BY customer_id, badge, occurrence
+"""
+# A second badge, so that there is more than one thing to share out.
+BIG = """
+[badges.big]
+badge_meta_id = "653de334b3cda7078c7c68eb"
+series = "big"
+reference_id = "retro"
+rule = { kind = "total_amount", at_least = 15 }
+repeat = true
+"""
+
 
 @contextmanager
 def cluster() -> Iterator[str]:

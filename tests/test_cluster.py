@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import dask
 import orjson
 import pytest
-from factories_cluster import cluster, listened_to
+from factories_cluster import BIG, SAME, cluster, listened_to
 from factories_imports import DEFINITION, brand, visits
 from factories_storage import KEY_ID, SECRET_KEY, Storage, closed_port, storage
 
@@ -29,24 +29,10 @@ from flows.settings import settings
 from transforms.errors import FilesRefused, SettingsRefused
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
-# Everything of an award but what differs from one run to the next.
-SAME = """
-SELECT * EXCLUDE (award_id, request_id, earned_badge_id, planned_run_id,
-    settled_run_id, planned_at, sent_at, settled_at, expires_on, target)
-FROM audit ORDER BY customer_id, badge, occurrence
-"""
 BOOKS = """
 SELECT rows_read, rows_read_now, rows_accepted, rows_rejected, rows_duplicate,
     rows_superseded, awards_qualified, awards_planned, requests, earn_calls, balanced
 FROM runs
-"""
-BIG = """
-[badges.big]
-badge_meta_id = "653de334b3cda7078c7c68eb"
-series = "big"
-reference_id = "retro"
-rule = { kind = "total_amount", at_least = 15 }
-repeat = true
 """
 
 

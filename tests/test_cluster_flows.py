@@ -14,29 +14,15 @@ from typing import Any
 
 import orjson
 import pytest
-from factories_cluster import cluster, listened_to
+from factories_cluster import BIG, SAME, cluster, listened_to
 from factories_imports import DEFINITION, Brand, brand, visits
 from factories_prefect import Orchestra, orchestra
 from factories_storage import KEY_ID, SECRET_KEY, Storage, storage
 
 pytestmark = [pytest.mark.prefect, pytest.mark.timeout(600)]
-# Everything of an award but what differs from one run to the next.
-SAME = """
-SELECT * EXCLUDE (award_id, request_id, earned_badge_id, planned_run_id,
-    settled_run_id, planned_at, sent_at, settled_at, expires_on, target)
-FROM audit ORDER BY customer_id, badge, occurrence
-"""
 # No count, date or port has as many digits.
 FIRST_CUSTOMER = 5531625630
 PER_MINUTE = 60
-BIG = """
-[badges.big]
-badge_meta_id = "653de334b3cda7078c7c68eb"
-series = "big"
-reference_id = "retro"
-rule = { kind = "total_amount", at_least = 15 }
-repeat = true
-"""
 
 
 @dataclass
