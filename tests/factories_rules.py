@@ -61,9 +61,15 @@ def activity_frame(
     columns: dict[str, Any] | None = None,
     line_sources: Collection[str] = (),
 ) -> pl.LazyFrame:
-    """Return activity as a frame; `columns` are further ones with their types."""
+    """Return activity as a frame; `columns` are further ones with their types.
+
+    Rows of a file have different numbers: who has none has that of its place.
+    """
     schema = {**_CORE, **(columns or {})}
-    rows = [{**vars(one), **one.columns} for one in activity]
+    rows = [
+        {**vars(one), **one.columns, "row_number": one.row_number or -place}
+        for place, one in enumerate(activity, start=1)
+    ]
     data = {name: [row.get(name) for row in rows] for name in schema}
     if line_sources:
         schema |= {IS_LINE: pl.Boolean}

@@ -139,7 +139,7 @@ def test_ties_are_ordered_by_activity_id_file_and_row() -> None:
         """
         id   occurred_at       file  row  source
         b    2024-01-05 10:00  0     2    sixth
-        a9   2024-01-05 10:00  0     2    fifth
+        a9   2024-01-05 10:00  0     3    fifth
         a10  2024-01-05 10:00  1     2    fourth
         a10  2024-01-05 10:00  0     9    third
         a10  2024-01-05 10:00  0     8    second

@@ -22,7 +22,7 @@ from transforms.reports.return_words import not_returned, return_note, return_re
 from transforms.rules.lines import with_activity_times
 from transforms.rules.parts import COMBINED, Part, rule_parts
 from transforms.rules.qualifications import qualifications
-from transforms.rules.qualifying import DETAILS
+from transforms.rules.ordering import DETAILS
 from transforms.rules.running import running_measures
 from transforms.rules.words import (
     duration_words,

@@ -11,14 +11,11 @@ it has the first. An activity whose lines pass in part counts with those that do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import polars as pl
 
 from transforms.activity.accepted import IS_LINE
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ACTIVITY = ("customer_id", "source", "activity_id")
 Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
@@ -40,26 +37,26 @@ def with_activity_times(activity: Frame) -> Frame:
     )
 
 
-def as_activities(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """Return one row per activity, the `value` of its lines (if there is one) added up.
+def as_activities(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return one row per `activity_number` (dropped), the amounts of its lines added.
 
-    `rows`: IS_LINE, which is dropped; `keys`: what is equal in all lines of an activity
-    once they have its time. A sum of nothing but nulls is 0.
+    `value`, where there is one, is added up if it is a number; else all lines have the
+    same. A sum of nothing but nulls is 0.
     """
-    lines = rows.filter(pl.col(IS_LINE)).group_by(keys)
-    whole = lines.agg(pl.col("^value$").sum())
-    others = rows.filter(~pl.col(IS_LINE)).drop(IS_LINE)
-    return pl.concat([others, whole.select(others.columns)])
+    value = rows.schema.get("value")
+    is_amount = value is not None and value.is_numeric()
+    rest = pl.exclude("activity_number", *(["value"] if is_amount else []))
+    amount = [pl.col("value").sum()] if is_amount else []
+    of_activity = rows.group_by("activity_number", maintain_order=True)
+    return of_activity.agg(rest.first(), *amount).drop("activity_number")
 
 
-def activity_numbers(rows: pl.DataFrame, details: pl.DataFrame) -> pl.Series:
+def activity_numbers(rows: pl.DataFrame, origins: pl.DataFrame) -> pl.Series:
     """Return a number that is equal for the lines of one activity, Int64.
 
-    `rows` are in order, `arrival` is their place in `details` (file_order, row_number).
+    `rows` are in order, `arrival` is their place in `origins` (file_order, row_number).
     """
-    keys = details.select("file_order", "row_number").select(
-        pl.all().gather(rows["arrival"])
-    )
+    keys = origins.select(pl.all().gather(rows["arrival"]))
     keys = keys.with_columns(customer_id=rows["customer_id"])
     is_new = pl.any_horizontal(
         pl.col(name).ne_missing(pl.col(name).shift()) for name in keys.columns

@@ -1,9 +1,9 @@
 """Finds when each customer met a badge's rule: the qualifications of a badge.
 
 Belongs here: the parts of a rule, its conditions and bounds, occurrences, and what
-proves them. Does not belong here: how each kind counts (`counting`, `windows`,
-`streaks`, `elapsed`), what a condition may say (`conditions`), and earn dates, holds
-and bounds of a run (`awards`).
+proves them. Does not belong here: reading activity in order (`ordering`), how each kind
+counts (`counting`, `windows`, `streaks`, `elapsed`), what a condition may say
+(`conditions`), and earn dates, holds and bounds of a run (`awards`).
 
 Decided here, where the definition leaves it open:
 
@@ -27,9 +27,12 @@ Decided here, where the definition leaves it open:
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -46,8 +49,16 @@ from transforms.local_time import (
 from transforms.rules.counting import counted, distinct_counted, summed
 from transforms.rules.elapsed import elapsed
 from transforms.rules.lines import with_activity_times
+from transforms.rules.ordering import (
+    DETAILS,
+    Ordered,
+    Value,
+    details,
+    mark,
+    ordered,
+)
 from transforms.rules.parts import COMBINED, Part, refuse_meaningless, rule_parts
-from transforms.rules.qualifying import DETAILS, Qualifying, qualifying
+from transforms.rules.qualifying import qualifying
 from transforms.rules.spans import Window
 from transforms.rules.streaks import streaks, with_periods
 from transforms.rules.windows import (
@@ -97,32 +108,55 @@ def qualifications(
     as_of: datetime,
     amount_decimals: int,
 ) -> pl.DataFrame:
-    """Return when each customer met the badge's rule, one row per occurrence.
+    """Return when each customer met the badge's rule; see `qualifications_of_each`."""
+    (found,) = qualifications_of_each(
+        activity,
+        [badge],
+        timezone=timezone,
+        as_of=as_of,
+        amount_decimals=amount_decimals,
+    )
+    return found
+
+
+def qualifications_of_each(
+    activity: pl.LazyFrame,
+    badges: Sequence[Badge],
+    *,
+    timezone: str,
+    as_of: datetime,
+    amount_decimals: int,
+) -> list[pl.DataFrame]:
+    """Return when each customer met the rule of each badge, one row per occurrence.
 
     `activity`: customer_id Int64, activity_id String, occurred_at Datetime(us, UTC),
-    source String, file_order Int32, row_number Int64, and what else `required_columns`
-    names; amount is Int64 in minor units of `amount_decimals` decimals.
+    source String, file_order Int32, row_number Int64 (no two rows have both of these in
+    common), and what else `required_columns` names; amount is Int64 in minor units of
+    `amount_decimals` decimals. It is read and sorted once for all badges, and looked at
+    again for what proves a qualification.
 
-    Returned: QUALIFICATIONS, sorted by customer_id and occurrence. `measure` and
-    `threshold` are counts, different values, periods, or money in currency units;
-    `evidence_activity_id` and `source` name the activity that met the rule. Rows with
-    IS_LINE are lines of activities, rows with IS_RETURN only lower sums. Activity
-    later than `as_of` doesn't count; `hold` and earn bounds are not applied.
+    Returned, for each badge: QUALIFICATIONS, sorted by customer_id and occurrence.
+    `measure` and `threshold` are counts, different values, periods, or money in
+    currency units; `evidence_activity_id` and `source` name the activity that met the
+    rule. Rows with IS_LINE are lines of activities, rows with IS_RETURN only lower
+    sums. Activity later than `as_of` doesn't count; `hold` and earn bounds are not
+    applied.
 
     Raises DefinitionRefused for a rule, a condition or a column without meaning.
     """
-    refuse_meaningless(badge)
-    setting = _Setting(badge, timezone, as_of, amount_decimals)
+    settings = [_Setting(one, timezone, as_of, amount_decimals) for one in badges]
+    for badge in badges:
+        refuse_meaningless(badge)
     activity = with_activity_times(activity)
-    met = [_met(activity, part, setting) for part in rule_parts(badge)]
-    frame = _deciding(met, badge.rule) if badge.rule.kind in COMBINED else met[0]
-    frame = frame.sort("customer_id", "occurrence")
-    if badge.repeat and badge.max_occurrences is not None:
-        earlier = pl.int_range(pl.len()).over("customer_id")
-        frame = frame.filter(earlier < badge.max_occurrences)
-    return frame.rename({"activity_id": "evidence_activity_id"}).select(
-        pl.col(name).cast(dtype) for name, dtype in QUALIFICATIONS.items()
-    )
+    known = {**activity.collect_schema(), **BUILT_IN_TYPES}
+    looks = [
+        _look(part, setting, known)
+        for setting in settings
+        for part in rule_parts(setting.badge)
+    ]
+    hits, order = _hits(activity, looks, timezone)
+    met = iter(_proved(hits, looks, order, activity))
+    return [_of_badge([next(met) for _ in rule_parts(one)], one) for one in badges]
 
 
 def required_columns(badge: Badge) -> set[str]:
@@ -143,75 +177,36 @@ def _value_name(rule: Rule) -> str | None:
     return "amount" if rule.kind == "total_amount" else rule.of
 
 
-def _met(activity: pl.LazyFrame, part: Part, setting: _Setting) -> pl.DataFrame:
-    """Return who met one rule when, with what proves it.
+@dataclass(frozen=True)
+class _Look:
+    """What one part of a rule looks at."""
 
-    customer_id, occurrence, qualified_at, measure, threshold; occurred_at and DETAILS
-    of the activity that proves it.
-    """
-    rule = part.rule
-    unit = _unit(rule, setting)
-    found = _qualifying(activity, part, setting)
-    frame = _hits(found.rows, rule, setting)
-    proof = found.details.select(pl.all().gather(frame["arrival"]))
-    frame = pl.concat([frame, proof], how="horizontal")
-    if rule.per is not None and not setting.badge.repeat:
-        frame = frame.sort("customer_id", "period")
-        frame = frame.unique("customer_id", keep="first", maintain_order=True)
-    per_period = rule.per is not None and setting.badge.repeat
-    threshold = _bound(rule, setting) / unit
-    return frame.select(
-        "customer_id",
-        _divided(pl.col("measure").cast(pl.Float64), unit),
-        *DETAILS,
-        "qualified_at",
-        "occurred_at",
-        occurrence="period" if per_period else "ordinal",
-        threshold=pl.lit(threshold),
-    )
+    rule: Rule
+    setting: _Setting
+    condition: pl.Expr
+    value: Value | None
 
 
-def _divided(number: pl.Expr, divisor: int) -> pl.Expr:
-    """Return the quotient as the nearest double.
-
-    Dividing by a literal, Polars multiplies by its reciprocal: 4655 / 100 would be
-    46.550000000000004.
-    """
-    return number / (number * 0 + divisor)
-
-
-def _qualifying(activity: pl.LazyFrame, part: Part, setting: _Setting) -> Qualifying:
-    """Return the activity that counts for one rule."""
-    built_in = built_in_columns(setting.timezone)
-    known = {**activity.collect_schema(), **BUILT_IN_TYPES}
+def _look(part: Part, setting: _Setting, known: Mapping[str, pl.DataType]) -> _Look:
     conditions = [
         condition(text, known, place=place, amount_decimals=setting.amount_decimals)
         for place, text in part.wheres.items()
     ]
-    value = _value_name(part.rule)
-    if value is not None and value not in known:
+    rule, column = part.rule, _value_name(part.rule)
+    if column is not None and column not in known:
         raise DefinitionRefused.of(
             "unknown_column",
-            f"the activity has no column '{value}': map it in the source's columns",
+            f"the activity has no column '{column}': map it in the source's columns",
             column=part.place,
         )
-    used = {name for one in conditions for name in one.meta.root_names()} | {value}
-    if part.rule.kind == "distinct_count":
-        conditions.append(pl.col(str(value)).is_not_null())
-    if part.rule.kind != "total_amount" and IS_RETURN in known:
+    is_distinct = rule.kind == "distinct_count"
+    if is_distinct:
+        conditions.append(pl.col(str(column)).is_not_null())
+    if rule.kind != "total_amount" and IS_RETURN in known:
         conditions.append(~pl.col(IS_RETURN))
-    return qualifying(
-        activity.with_columns(
-            expression.alias(name)
-            for name, expression in built_in.items()
-            if name in used
-        ),
-        [*_bounds(setting), *_of_sources(part), *conditions],
-        value=value,
-        per=part.rule.per,
-        timezone=setting.timezone,
-        by_line=part.rule.kind == "distinct_count",
-    )
+    whole = [*_bounds(setting), *_of_sources(part), *conditions]
+    value = None if column is None else Value(column=column, is_code=is_distinct)
+    return _Look(rule, setting, reduce(and_, whole), value)
 
 
 def _of_sources(part: Part) -> list[pl.Expr]:
@@ -231,21 +226,62 @@ def _bounds(setting: _Setting) -> list[pl.Expr]:
     return bounds
 
 
-def _hits(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
-    """Return the rows that met the rule, see `counting`."""
+def _hits(
+    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str
+) -> tuple[list[pl.DataFrame], Ordered]:
+    """Return the rows that met each part, see `counting`, and the order they are of."""
+    conditions: list[pl.Expr] = []
+    marks = []
+    for look in looks:
+        known = [n for n, one in enumerate(conditions) if one.meta.eq(look.condition)]
+        marks.append(known[0] if known else len(conditions))
+        conditions += [] if known else [look.condition]
+    values = {look.value.name: look.value for look in looks if look.value is not None}
+    used = {name for one in conditions for name in one.meta.root_names()}
+    used |= {value.column for value in values.values()}
+    built_in = built_in_columns(timezone).items()
+    order = ordered(
+        activity.with_columns(**{name: one for name, one in built_in if name in used}),
+        conditions,
+        list(values.values()),
+    )
+    found = []
+    for look, number in zip(looks, marks, strict=True):
+        rows = qualifying(
+            order,
+            mark(number) if len(conditions) > 1 else None,
+            look.value,
+            per=look.rule.per,
+            timezone=timezone,
+            by_line=look.rule.kind == "distinct_count",
+        )
+        found.append(_met(rows, look.rule, look.setting))
+    return found, order
+
+
+def _met(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
+    """Return the rows that met one rule; with `per` and no `repeat` the first period's.
+
+    Columns: see `counting`.
+    """
     most, timezone = setting.most, setting.timezone
     window = None if rule.within is None else Window(rule.within, timezone)
     bound = _bound(rule, setting)
     if rule.period is not None:
         at_least = int(rule.at_least or 1)
-        found = with_periods(rows, rule.period, timezone)
-        return streaks(found, bound, at_least, window, most=most)
-    if rule.after is not None:
+        periods = with_periods(rows, rule.period, timezone)
+        found = streaks(periods, bound, at_least, window, most=most)
+    elif rule.after is not None:
         as_of = setting.as_of
-        return elapsed(rows, rule.after, timezone=timezone, as_of=as_of, most=most)
-    if window is None:
-        return _RUNNING[rule.kind](rows, bound, most=most)
-    return _SLIDING[rule.kind](rows, bound, window, most=most)
+        found = elapsed(rows, rule.after, timezone=timezone, as_of=as_of, most=most)
+    elif window is None:
+        found = _RUNNING[rule.kind](rows, bound, most=most)
+    else:
+        found = _SLIDING[rule.kind](rows, bound, window, most=most)
+    if rule.per is not None and not setting.badge.repeat:
+        found = found.sort("customer_id", "period")
+        found = found.unique("customer_id", keep="first", maintain_order=True)
+    return found
 
 
 _RUNNING = {
@@ -275,7 +311,60 @@ def _unit(rule: Rule, setting: _Setting) -> int:
     return 10**setting.amount_decimals if rule.kind == "total_amount" else 1
 
 
-def _deciding(met: list[pl.DataFrame], rule: Rule) -> pl.DataFrame:
+def _proved(
+    hits: Sequence[pl.DataFrame],
+    looks: Sequence[_Look],
+    order: Ordered,
+    activity: pl.LazyFrame,
+) -> list[pl.DataFrame]:
+    """Return who met each part when, with what proves it.
+
+    customer_id, occurrence, qualified_at, measure, threshold; occurred_at and DETAILS
+    of the activity that proves it.
+    """
+    arrivals = pl.concat([found["arrival"] for found in hits]).unique().sort()
+    proofs = details(order.origins, arrivals, activity)
+    met = []
+    for found, look in zip(hits, looks, strict=True):
+        unit = _unit(look.rule, look.setting)
+        per_period = look.rule.per is not None and look.setting.badge.repeat
+        proof = proofs.select(pl.all().gather(arrivals.search_sorted(found["arrival"])))
+        met.append(
+            pl.concat([found, proof], how="horizontal").select(
+                "customer_id",
+                _divided(pl.col("measure").cast(pl.Float64), unit),
+                *DETAILS,
+                "qualified_at",
+                "occurred_at",
+                occurrence="period" if per_period else "ordinal",
+                threshold=pl.lit(_bound(look.rule, look.setting) / unit),
+            )
+        )
+    return met
+
+
+def _divided(number: pl.Expr, divisor: int) -> pl.Expr:
+    """Return the quotient as the nearest double.
+
+    Dividing by a literal, Polars multiplies by its reciprocal: 4655 / 100 would be
+    46.550000000000004.
+    """
+    return number / (number * 0 + divisor)
+
+
+def _of_badge(met: Sequence[pl.DataFrame], badge: Badge) -> pl.DataFrame:
+    """Return a badge's qualifications, from those of its rule or of the parts of it."""
+    frame = _deciding(met, badge.rule) if badge.rule.kind in COMBINED else met[0]
+    frame = frame.sort("customer_id", "occurrence")
+    if badge.repeat and badge.max_occurrences is not None:
+        earlier = pl.int_range(pl.len()).over("customer_id")
+        frame = frame.filter(earlier < badge.max_occurrences)
+    return frame.rename({"activity_id": "evidence_activity_id"}).select(
+        pl.col(name).cast(dtype) for name, dtype in QUALIFICATIONS.items()
+    )
+
+
+def _deciding(met: Sequence[pl.DataFrame], rule: Rule) -> pl.DataFrame:
     """Return the part by which an `all_of` or `any_of` is met, for each customer.
 
     That is the last or the first one; parts met in the same instant follow each other

@@ -1,18 +1,15 @@
-"""Selects the activity that counts for a rule and puts it in order.
+"""Selects from ordered activity what counts for a rule, in groups.
 
-Belongs here: which rows count (`as_of`, `counted_from`, `source`, conditions) and the
-one order that every rule sees: customer, occurred_at, activity_id, file_order,
-row_number (then source, should all of these be equal). Does not belong here: what is
-counted in that order (`counting`, `windows`, `streaks`).
+Belongs here: the rows of one condition, the activities that lines make, and the groups
+within which a rule counts. Does not belong here: the order (`ordering`), and what is
+counted in it (`counting`, `windows`, `streaks`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import polars as pl
-from polars import selectors as cs
 
 from transforms.activity.accepted import IS_LINE
 from transforms.local_time import calendar_period
@@ -22,90 +19,44 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transforms.definition.definition import Per
-
-DETAILS = ("activity_id", "file_order", "row_number", "source")
-
-
-@dataclass(frozen=True)
-class Qualifying:
-    """Activity that counts, in order.
-
-    `rows`: customer_id Int64, occurred_at Datetime(us, UTC), value (if one was asked
-    for), arrival (row of `details`), period Int64 (with `per`), at Int64 (0, 1, 2, … in
-    order), group Int64 (the rows of one customer, or of one customer and period, are
-    one group and stand together), begin Int64 (`at` of the group's first row), and
-    activity_number Int64 where several rows may be lines of one activity.
-    `details`: DETAILS, as they arrived.
-    """
-
-    rows: pl.DataFrame
-    details: pl.DataFrame
+    from transforms.rules.ordering import Ordered, Value
 
 
 def qualifying(
-    activity: pl.LazyFrame,
-    conditions: Sequence[pl.Expr],
+    order: Ordered,
+    counts: str | None,
+    value: Value | None,
     *,
-    value: str | None,
     per: Per | None,
     timezone: str,
     by_line: bool = False,
-) -> Qualifying:
-    """Return the activity for which every condition is true, in order.
+) -> pl.DataFrame:
+    """Return the activity that counts for a rule, in order.
 
-    A condition that is null is not true. `value` is what a rule looks at besides time.
-    Lines of one activity have its time already (`lines`); they become one row, unless
-    the rule looks at them `by_line`.
+    `counts` is the mark of its rows (None: all of them). Lines of one activity become
+    one row, unless the rule looks at them `by_line`.
+
+    Returned: customer_id Int64, occurred_at Datetime(us, UTC), value (if one was asked
+    for), arrival UInt32 (see `Ordered`), period Int64 (with `per`), at Int64 (0, 1, 2,
+    … in order), group Int64 (the rows of one customer, or of one customer and period,
+    are one group and stand together), begin Int64 (`at` of the group's first row), and
+    activity_number Int64 where several rows may be lines of one activity.
     """
-    narrow = {"customer_id": "customer_id", "occurred_at": "occurred_at"}
-    if value is not None:
-        narrow["value"] = value
-    # TRUE AND null is null, which `filter` drops.
-    marks = [IS_LINE] if IS_LINE in activity.collect_schema() else []
-    frame = activity.filter(*conditions).select(*DETAILS, *marks, **narrow).collect()
-    if marks and not by_line:
-        frame = as_activities(frame, ("customer_id", "occurred_at", *DETAILS))
-    details = frame.select(DETAILS)
-    rows = frame.drop(*DETAILS, IS_LINE, strict=False).with_row_index("arrival")
-    rows = _in_order(rows, details)
-    if marks and by_line:
-        rows = rows.with_columns(activity_number=activity_numbers(rows, details))
+    rows = order.rows if counts is None else order.rows.filter(counts)
+    has_lines = IS_LINE in rows.columns
+    named = {} if value is None else {"value": value.name}
+    rows = rows.select("customer_id", "occurred_at", "arrival", **named)
+    if has_lines:
+        numbers = activity_numbers(rows, order.origins)
+        rows = rows.with_columns(activity_number=numbers)
+        if not by_line:
+            rows = as_activities(rows)
     keys = ["customer_id"]
     if per is not None:
         period = calendar_period(pl.col("occurred_at"), per, timezone)
         rows = rows.with_columns(period=period)
         keys.append("period")
-    return Qualifying(rows=with_groups(rows, keys), details=details)
-
-
-def _in_order(frame: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
-    """Return each customer's rows together and in order, customers in any order.
-
-    Grouping rows that are sorted by time costs half of sorting by customer and time,
-    and a third of sorting by every key: groups keep the order of their rows.
-    """
-    values = cs.exclude("customer_id")
-    is_in_time = frame["occurred_at"].is_sorted()
-    by_time = frame if is_in_time else frame.sort("occurred_at")
-    rows = by_time.group_by("customer_id").agg(values).explode(values)
-    return _ties_in_order(rows, details)
-
-
-def _ties_in_order(rows: pl.DataFrame, details: pl.DataFrame) -> pl.DataFrame:
-    """Sort the rows that share customer and instant by their other keys."""
-    keys = ("customer_id", "occurred_at")
-    same = [pl.col(key) == pl.col(key).shift() for key in keys]
-    like_last = pl.all_horizontal(same).fill_null(value=False)
-    is_tied = like_last | like_last.shift(-1, fill_value=False)
-    ties = rows.select("arrival", tie=(~like_last).cum_sum(), is_tied=is_tied)
-    ties = ties.with_row_index("place").filter("is_tied")
-    if ties.is_empty():
-        return rows
-    names = details.select(pl.all().gather(ties["arrival"]))
-    in_order = pl.concat([ties, names], how="horizontal").sort("tie", *DETAILS)
-    order = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
-    order = order.scatter(ties["place"], in_order["place"])
-    return rows.select(pl.all().gather(order))
+    return with_groups(rows, keys)
 
 
 def with_groups(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from transforms.rules.counting import hits, value_code, value_in_group, with_sums
+from transforms.rules.counting import hits, value_in_group, with_sums
 from transforms.rules.lines import is_last_line
 from transforms.rules.qualifying import first_of_groups
 from transforms.rules.spans import Window, served_spans, with_first
@@ -32,14 +32,13 @@ def distinct_counted_within(
     rows: pl.DataFrame, at_least: int, window: Window, *, most: int | None
 ) -> pl.DataFrame:
     """Return the first row whose window holds N different values; then the next."""
-    rows = rows.with_columns(code=value_code())
     rows = rows.with_columns(since=_since_values(rows, at_least))
     if "activity_number" in rows.columns:
         rows = rows.with_columns(since=pl.when(is_last_line()).then("since"))
     served = with_first(served_spans(rows, window, most=most), rows, window)
     inside = pl.int_ranges(pl.col("first"), pl.col("at") + 1)
     codes = served.select("at", inside=inside).explode("inside")
-    codes = codes.with_columns(code=rows["code"].gather(codes["inside"]))
+    codes = codes.with_columns(code=rows["value"].gather(codes["inside"]))
     measures = codes.group_by("at").agg(measure=pl.col("code").n_unique())
     return hits(served.join(measures, on="at", how="inner"), most)
 

@@ -1,0 +1,165 @@
+"""Brings activity into the one order that every rule sees, once for all of them.
+
+Belongs here: that order (customer, occurred_at, activity_id, file_order, row_number,
+then source, should all of these be equal), and fetching what proves a hit. Does not
+belong here: which of it counts for a rule (`qualifying`) and what is counted
+(`counting`, `windows`, `streaks`).
+
+Rules look at customer, time and a value; of the rest of a row they need its place
+alone. So that is all that is read of every row: the texts are read a second time, of
+the few rows that met a rule, and of those that only their texts bring into order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from transforms.activity.accepted import IS_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ORIGIN = ("file_order", "row_number")
+DETAILS = ("activity_id", *ORIGIN, "source")
+# A place is 32 bits of a sort key, so that as much is left for the customer.
+_PLACES = 2**32
+_CUSTOMERS = 2**31
+# More rows than any file has; keys that are equal by it only cost a look.
+_ROWS_A_FILE = 2**40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Value:
+    """A column that a rule looks at; `is_code` where only its equality matters."""
+
+    column: str
+    is_code: bool = False
+
+    @property
+    def name(self) -> str:
+        """Return the name under which ordered activity has it."""
+        return f"@{'code' if self.is_code else 'value'} {self.column}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ordered:
+    """Activity in order: what counts for at least one of some conditions.
+
+    `rows`: customer_id Int64, occurred_at Datetime(us, UTC), arrival UInt32 (row of
+    `origins`), IS_LINE where activity has it, values by `Value.name` (codes are Int64),
+    and the conditions by `mark`, Boolean; of one condition alone there is no mark.
+    `origins`: file_order Int32, row_number Int64, as they arrived.
+    """
+
+    rows: pl.DataFrame
+    origins: pl.DataFrame
+
+
+def mark(number: int) -> str:
+    """Return the column that says for which rows a condition is true."""
+    return f"@counts {number}"
+
+
+def ordered(
+    activity: pl.LazyFrame, conditions: Sequence[pl.Expr], values: Sequence[Value]
+) -> Ordered:
+    """Return the activity for which any condition is true, in order.
+
+    A condition that is null is not true.
+    """
+    lines = [IS_LINE] if IS_LINE in activity.collect_schema() else []
+    marks = {mark(n): c.fill_null(value=False) for n, c in enumerate(conditions)}
+    counting = activity.filter(*conditions)
+    if len(conditions) == 1:
+        marks = {}
+    else:
+        counting = activity.with_columns(**marks).filter(pl.any_horizontal(*marks))
+    frame = counting.select(
+        "customer_id",
+        "occurred_at",
+        *ORIGIN,
+        *lines,
+        *marks,
+        **{value.name: value.column for value in values},
+    ).collect()
+    # Places are looked up many times, which takes one piece.
+    frame = frame.rechunk()
+    if not frame["occurred_at"].is_sorted():
+        frame = frame[frame["occurred_at"].arg_sort()]
+    origins = frame.select(ORIGIN)
+    rows = _by_customer(frame.drop(ORIGIN))
+    rows = rows.with_columns(_code(value) for value in values if value.is_code)
+    return Ordered(rows=_ties_in_order(rows, origins, activity), origins=origins)
+
+
+def _by_customer(by_time: pl.DataFrame) -> pl.DataFrame:
+    """Return each customer's rows together, in order of time, with `arrival`.
+
+    Customer and place as one number sort in a third of the time that grouping takes,
+    and a fourth of that of a sort by two columns.
+    """
+    if by_time.is_empty():
+        return by_time.with_columns(arrival=pl.lit(None, pl.UInt32))
+    customer = pl.col("customer_id")
+    least, most = by_time.select(least=customer.min(), most=customer.max()).row(0)
+    is_near = most - least < _CUSTOMERS
+    code = customer - least if is_near else customer.rank("dense").cast(pl.Int64)
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    key = by_time.select(key=code * _PLACES + place).to_series().sort()
+    arrival = (key & (_PLACES - 1)).cast(pl.UInt32)
+    names = [name for name in by_time.columns if name != "customer_id" or not is_near]
+    rows = by_time.select(pl.col(names).gather(arrival)).with_columns(arrival=arrival)
+    if is_near:
+        whose = pl.lit(key).floordiv(_PLACES) + least
+        rows = rows.with_columns(customer_id=whose)
+    return rows
+
+
+def _code(value: Value) -> pl.Expr:
+    """Return a number that is equal where the value is, Int64.
+
+    Numbers are two to three times as fast as texts in everything that follows.
+    """
+    as_category = pl.col(value.name).cast(pl.String).cast(pl.Categorical)
+    return as_category.to_physical().cast(pl.Int64).alias(value.name)
+
+
+def _ties_in_order(
+    rows: pl.DataFrame, origins: pl.DataFrame, activity: pl.LazyFrame
+) -> pl.DataFrame:
+    """Sort the rows that share customer and instant by their other keys."""
+    keys = ("customer_id", "occurred_at")
+    same = [pl.col(key) == pl.col(key).shift() for key in keys]
+    like_last = pl.all_horizontal(same).fill_null(value=False)
+    is_tied = like_last | like_last.shift(-1, fill_value=False)
+    places = rows.select(is_tied.arg_true()).to_series()
+    if places.is_empty():
+        return rows
+    tie = (~like_last).cum_sum().gather(places)
+    ties = rows.select(tie=tie, place=places, arrival=pl.col("arrival").gather(places))
+    names = details(origins, ties["arrival"], activity)
+    in_order = pl.concat([ties, names], how="horizontal").sort("tie", *DETAILS)
+    order = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
+    order = order.scatter(places, in_order["place"])
+    return rows.select(pl.all().gather(order))
+
+
+def details(
+    origins: pl.DataFrame, arrivals: pl.Series, activity: pl.LazyFrame
+) -> pl.DataFrame:
+    """Return DETAILS of the rows that arrived so, in the order of `arrivals`."""
+    wanted = origins.select(pl.all().gather(arrivals))
+    keys = wanted.select(_origin_key()).to_series().unique()
+    found = activity.filter(_origin_key().is_in(keys.implode())).select(DETAILS)
+    # Lines of one activity have their origin in common, and all else that is asked for.
+    proofs = found.collect().unique(ORIGIN)
+    return wanted.join(proofs, on=ORIGIN, how="left", maintain_order="left").select(
+        DETAILS
+    )
+
+
+def _origin_key() -> pl.Expr:
+    return pl.col("file_order").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row_number")
