@@ -35,7 +35,7 @@ from transforms.errors import Fault, FilesRefused
 from transforms.platform.badges import BadgeFacts
 from transforms.platform.preflight import warnings
 from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
-from transforms.rules.qualifications import qualifications, required_columns
+from transforms.rules.qualifications import qualifications_of_each, required_columns
 
 # How many accepted rows are qualified at a time: what bounds memory.
 ROWS_A_PARTITION = 10_000_000
@@ -156,12 +156,13 @@ class Qualified:
 def qualified_here(
     files: Sequence[AcceptedFile], definition: Definition, as_of: datetime
 ) -> Qualified:
-    """Return who met the rules, each badge looked at when it is asked for."""
+    """Return who met the rules of all badges."""
     counting = counting_activity(files, definition, as_of=as_of)
+    met = qualified(
+        counting.activity, definition.badges, definition, as_of, counting.rows
+    )
     return Qualified(
-        met=lambda badge: qualified(
-            counting.activity, badge, definition, as_of, counting.rows
-        ),
+        met=lambda badge: met[badge.name],
         activity=counting.activity,
         rows_current=counting.rows_current,
         rows_superseded=counting.rows_superseded,
@@ -245,43 +246,47 @@ def made_plan(
 
 def qualified(
     activity: pl.LazyFrame,
-    badge: Badge,
+    badges: Sequence[Badge],
     definition: Definition,
     as_of: datetime,
     rows: int,
-) -> pl.DataFrame:
-    """Return who met a badge's rule, in as many partitions as memory asks for.
+) -> dict[str, pl.DataFrame]:
+    """Return who met each badge's rule, in as many partitions as memory asks for.
 
-    `activity` is current, `rows` how much of it there is; see `rules.qualifications`.
+    `activity` is current, `rows` how much of it there is; the frames, by a badge's
+    name, are as of `rules.qualifications`.
     """
     partitions = max(1, -(-rows // ROWS_A_PARTITION))
-    met = [
+    parts = [
         qualified_part(
-            activity, badge, definition, as_of, number=number, partitions=partitions
+            activity, badges, definition, as_of, number=number, partitions=partitions
         )
         for number in range(partitions)
     ]
-    return pl.concat(met).sort("customer_id", "occurrence")
+    return {
+        badge.name: pl.concat(met).sort("customer_id", "occurrence")
+        for badge, met in zip(badges, zip(*parts, strict=True), strict=True)
+    }
 
 
 def qualified_part(
     activity: pl.LazyFrame,
-    badge: Badge,
+    badges: Sequence[Badge],
     definition: Definition,
     as_of: datetime,
     *,
     number: int,
     partitions: int,
-) -> pl.DataFrame:
-    """Return who met a badge's rule among the customers of one partition."""
-    columns = {*required_columns(badge), IS_LINE, IS_RETURN}
+) -> list[pl.DataFrame]:
+    """Return who met each badge's rule among the customers of one partition."""
+    columns = {IS_LINE, IS_RETURN}.union(*map(required_columns, badges))
     present = activity.collect_schema().names()
     needed = activity.select(name for name in present if name in columns)
-    return qualifications(
+    return qualifications_of_each(
         needed.filter(pl.col("customer_id") % partitions == number)
         if partitions > 1
         else needed,
-        badge,
+        badges,
         timezone=definition.timezone,
         as_of=as_of,
         amount_decimals=amount_decimals(definition),

@@ -209,9 +209,9 @@ def qualify(part: Part) -> None:
         if part.activity is None
         else pl.scan_parquet(part.activity, glob=False)
     )
-    met = qualified_part(
+    (met,) = qualified_part(
         loaded,
-        part.definition.badges[part.badge],
+        [part.definition.badges[part.badge]],
         part.definition,
         part.as_of,
         number=part.number,

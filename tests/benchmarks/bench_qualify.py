@@ -187,9 +187,9 @@ def ours(path: Path, rule: str, rows: int) -> Any:
     from flows.planning import qualified  # noqa: PLC0415
 
     definition = definition_of(rule)
-    met = qualified(
-        pl.scan_parquet(path), definition.badges[0], definition, AS_OF, rows
-    )
+    (met,) = qualified(
+        pl.scan_parquet(path), definition.badges, definition, AS_OF, rows
+    ).values()
     return partial(
         _summary,
         met.select(

@@ -20,9 +20,9 @@ from transforms.conditions.condition import columns_in, condition
 from transforms.local_time import BUILT_IN_TYPES, built_in_columns, start_of_day
 from transforms.reports.return_words import not_returned, return_note, return_reason
 from transforms.rules.lines import with_activity_times
+from transforms.rules.ordering import DETAILS
 from transforms.rules.parts import COMBINED, Part, rule_parts
 from transforms.rules.qualifications import qualifications
-from transforms.rules.ordering import DETAILS
 from transforms.rules.running import running_measures
 from transforms.rules.words import (
     duration_words,

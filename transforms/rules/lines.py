@@ -51,17 +51,15 @@ def as_activities(rows: pl.DataFrame) -> pl.DataFrame:
     return of_activity.agg(rest.first(), *amount).drop("activity_number")
 
 
-def activity_numbers(rows: pl.DataFrame, origins: pl.DataFrame) -> pl.Series:
+def activity_numbers(rows: pl.DataFrame, origins: pl.Series) -> pl.Series:
     """Return a number that is equal for the lines of one activity, Int64.
 
-    `rows` are in order, `arrival` is their place in `origins` (file_order, row_number).
+    `rows` are in order; `arrival` is their place in `origins`, which lines of one
+    activity have in common.
     """
-    keys = origins.select(pl.all().gather(rows["arrival"]))
-    keys = keys.with_columns(customer_id=rows["customer_id"])
-    is_new = pl.any_horizontal(
-        pl.col(name).ne_missing(pl.col(name).shift()) for name in keys.columns
-    )
-    return keys.select(is_new.cast(pl.Int64).cum_sum()).to_series()
+    origin = origins.gather(rows["arrival"])
+    is_new = origin.ne_missing(origin.shift())
+    return is_new.cast(pl.Int64).cum_sum()
 
 
 def is_last_line() -> pl.Expr:

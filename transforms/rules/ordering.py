@@ -22,13 +22,13 @@ from transforms.activity.accepted import IS_LINE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-ORIGIN = ("file_order", "row_number")
-DETAILS = ("activity_id", *ORIGIN, "source")
+DETAILS = ("activity_id", "file_order", "row_number", "source")
 # A place is 32 bits of a sort key, so that as much is left for the customer.
 _PLACES = 2**32
 _CUSTOMERS = 2**31
-# More rows than any file has; keys that are equal by it only cost a look.
+# Files of a trillion rows, and eight million of them, still have different origins.
 _ROWS_A_FILE = 2**40
+_ORIGIN = pl.col("file_order").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row_number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +43,18 @@ class Value:
         """Return the name under which ordered activity has it."""
         return f"@{'code' if self.is_code else 'value'} {self.column}"
 
+    @property
+    def read(self) -> pl.Expr:
+        """Return what is read of the column; codes are equal where it is, Int64.
+
+        Numbers are two to three times as fast as texts in everything that follows.
+        """
+        value = pl.col(self.column)
+        if not self.is_code:
+            return value
+        as_category = value.cast(pl.String).cast(pl.Categorical)
+        return as_category.to_physical().cast(pl.Int64)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Ordered:
@@ -51,11 +63,11 @@ class Ordered:
     `rows`: customer_id Int64, occurred_at Datetime(us, UTC), arrival UInt32 (row of
     `origins`), IS_LINE where activity has it, values by `Value.name` (codes are Int64),
     and the conditions by `mark`, Boolean; of one condition alone there is no mark.
-    `origins`: file_order Int32, row_number Int64, as they arrived.
+    `origins`: file and row of each as one number, Int64, as they arrived.
     """
 
     rows: pl.DataFrame
-    origins: pl.DataFrame
+    origins: pl.Series
 
 
 def mark(number: int) -> str:
@@ -80,19 +92,32 @@ def ordered(
     frame = counting.select(
         "customer_id",
         "occurred_at",
-        *ORIGIN,
         *lines,
         *marks,
-        **{value.name: value.column for value in values},
+        _ORIGIN.alias("origin"),
+        **{value.name: value.read for value in values},
     ).collect()
     # Places are looked up many times, which takes one piece.
-    frame = frame.rechunk()
-    if not frame["occurred_at"].is_sorted():
-        frame = frame[frame["occurred_at"].arg_sort()]
-    origins = frame.select(ORIGIN)
-    rows = _by_customer(frame.drop(ORIGIN))
-    rows = rows.with_columns(_code(value) for value in values if value.is_code)
-    return Ordered(rows=_ties_in_order(rows, origins, activity), origins=origins)
+    by_time = frame.drop("origin").rechunk()
+    origins = frame["origin"]
+    if not by_time["occurred_at"].is_sorted():
+        order = by_time["occurred_at"].arg_sort()
+        by_time, origins = by_time[order], origins.gather(order)
+    rows = _ties_in_order(_by_customer(by_time), origins, activity)
+    return Ordered(rows=rows, origins=origins)
+
+
+def only_first(activity: pl.LazyFrame) -> pl.LazyFrame:
+    """Return what each customer did first: all of it, should it be several at once.
+
+    Two looks at all activity are less work than bringing it into order.
+    """
+    keys = ["customer_id", "occurred_at"]
+    first = activity.group_by("customer_id").agg(pl.col("occurred_at").min()).collect()
+    # Equal keys are likely the same customer and instant, and then it is looked.
+    key = pl.col("customer_id") * _PLACES ^ pl.col("occurred_at").to_physical()
+    likely = activity.filter(key.is_in(first.select(key).to_series().implode()))
+    return likely.join(first.lazy(), on=keys, how="semi")
 
 
 def _by_customer(by_time: pl.DataFrame) -> pl.DataFrame:
@@ -118,17 +143,8 @@ def _by_customer(by_time: pl.DataFrame) -> pl.DataFrame:
     return rows
 
 
-def _code(value: Value) -> pl.Expr:
-    """Return a number that is equal where the value is, Int64.
-
-    Numbers are two to three times as fast as texts in everything that follows.
-    """
-    as_category = pl.col(value.name).cast(pl.String).cast(pl.Categorical)
-    return as_category.to_physical().cast(pl.Int64).alias(value.name)
-
-
 def _ties_in_order(
-    rows: pl.DataFrame, origins: pl.DataFrame, activity: pl.LazyFrame
+    rows: pl.DataFrame, origins: pl.Series, activity: pl.LazyFrame
 ) -> pl.DataFrame:
     """Sort the rows that share customer and instant by their other keys."""
     keys = ("customer_id", "occurred_at")
@@ -140,26 +156,19 @@ def _ties_in_order(
         return rows
     tie = (~like_last).cum_sum().gather(places)
     ties = rows.select(tie=tie, place=places, arrival=pl.col("arrival").gather(places))
-    names = details(origins, ties["arrival"], activity)
+    names = details(origins.gather(ties["arrival"]), activity)
     in_order = pl.concat([ties, names], how="horizontal").sort("tie", *DETAILS)
     order = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
     order = order.scatter(places, in_order["place"])
     return rows.select(pl.all().gather(order))
 
 
-def details(
-    origins: pl.DataFrame, arrivals: pl.Series, activity: pl.LazyFrame
-) -> pl.DataFrame:
-    """Return DETAILS of the rows that arrived so, in the order of `arrivals`."""
-    wanted = origins.select(pl.all().gather(arrivals))
-    keys = wanted.select(_origin_key()).to_series().unique()
-    found = activity.filter(_origin_key().is_in(keys.implode())).select(DETAILS)
+def details(origins: pl.Series, activity: pl.LazyFrame) -> pl.DataFrame:
+    """Return DETAILS of the rows that have these origins, in their order."""
+    wanted = origins.alias("origin").to_frame()
+    asked = _ORIGIN.is_in(origins.unique().implode())
+    found = activity.filter(asked).select(*DETAILS, origin=_ORIGIN).collect()
     # Lines of one activity have their origin in common, and all else that is asked for.
-    proofs = found.collect().unique(ORIGIN)
-    return wanted.join(proofs, on=ORIGIN, how="left", maintain_order="left").select(
-        DETAILS
-    )
-
-
-def _origin_key() -> pl.Expr:
-    return pl.col("file_order").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row_number")
+    return wanted.join(
+        found.unique("origin"), on="origin", how="left", maintain_order="left"
+    ).drop("origin")

@@ -55,6 +55,7 @@ from transforms.rules.ordering import (
     Value,
     details,
     mark,
+    only_first,
     ordered,
 )
 from transforms.rules.parts import COMBINED, Part, refuse_meaningless, rule_parts
@@ -240,11 +241,12 @@ def _hits(
     used = {name for one in conditions for name in one.meta.root_names()}
     used |= {value.column for value in values.values()}
     built_in = built_in_columns(timezone).items()
-    order = ordered(
-        activity.with_columns(**{name: one for name, one in built_in if name in used}),
-        conditions,
-        list(values.values()),
+    looked_at = activity.with_columns(
+        **{name: one for name, one in built_in if name in used}
     )
+    if len(conditions) == 1 and {look.rule.kind for look in looks} == {"elapsed"}:
+        looked_at = only_first(looked_at.filter(*conditions))
+    order = ordered(looked_at, conditions, list(values.values()))
     found = []
     for look, number in zip(looks, marks, strict=True):
         rows = qualifying(
@@ -323,7 +325,7 @@ def _proved(
     of the activity that proves it.
     """
     arrivals = pl.concat([found["arrival"] for found in hits]).unique().sort()
-    proofs = details(order.origins, arrivals, activity)
+    proofs = details(order.origins.gather(arrivals), activity)
     met = []
     for found, look in zip(hits, looks, strict=True):
         unit = _unit(look.rule, look.setting)

@@ -79,6 +79,9 @@ def summed_within(
     `value` is Int64 minor units; null adds nothing.
     """
     rows = with_sums(rows, at_least)
+    if most == 1:  # then one round does for all
+        every = rows.with_columns(has_returns=pl.lit(value=True))
+        return _sums_with_returns(every, at_least, window, most=most)
     with_returns = rows.filter(pl.col("value") < 0)["group"].unique()
     has_returns = pl.col("group").is_in(with_returns.implode())
     rows = rows.with_columns(has_returns=has_returns)
