@@ -18,7 +18,7 @@ import polars as pl
 from flows.files.activity_files import AcceptedFile
 from flows.files.counting import counting_activity, stale_sources
 from flows.files.customer_files import CustomerFiles
-from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
+from flows.partitions import qualified
 from transforms.activity.mending import Mend
 from transforms.awards.awards import PlanResult, classified_awards, drift
 from transforms.awards.batches import fewest_calls, minutes_at_limit
@@ -35,10 +35,6 @@ from transforms.errors import Fault, FilesRefused
 from transforms.platform.badges import BadgeFacts
 from transforms.platform.preflight import warnings
 from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
-from transforms.rules.qualifications import qualifications_of_each, required_columns
-
-# How many accepted rows are qualified at a time: what bounds memory.
-ROWS_A_PARTITION = 10_000_000
 
 KnownAwards = Callable[[str, str], pl.DataFrame]
 _AWARD_COLUMNS = (
@@ -159,7 +155,12 @@ def qualified_here(
     """Return who met the rules of all badges."""
     counting = counting_activity(files, definition, as_of=as_of)
     met = qualified(
-        counting.activity, definition.badges, definition, as_of, counting.rows
+        counting.activity,
+        definition.badges,
+        definition,
+        as_of,
+        rows=counting.rows,
+        folder=files[0].accepted_path.parent,
     )
     return Qualified(
         met=lambda badge: met[badge.name],
@@ -242,55 +243,6 @@ def made_plan(
     plan.refused_by += stale_sources(files, definition, as_of=selection.as_of)
     plan.warnings += counting.warnings
     return plan
-
-
-def qualified(
-    activity: pl.LazyFrame,
-    badges: Sequence[Badge],
-    definition: Definition,
-    as_of: datetime,
-    rows: int,
-) -> dict[str, pl.DataFrame]:
-    """Return who met each badge's rule, in as many partitions as memory asks for.
-
-    `activity` is current, `rows` how much of it there is; the frames, by a badge's
-    name, are as of `rules.qualifications`.
-    """
-    partitions = max(1, -(-rows // ROWS_A_PARTITION))
-    parts = [
-        qualified_part(
-            activity, badges, definition, as_of, number=number, partitions=partitions
-        )
-        for number in range(partitions)
-    ]
-    return {
-        badge.name: pl.concat(met).sort("customer_id", "occurrence")
-        for badge, met in zip(badges, zip(*parts, strict=True), strict=True)
-    }
-
-
-def qualified_part(
-    activity: pl.LazyFrame,
-    badges: Sequence[Badge],
-    definition: Definition,
-    as_of: datetime,
-    *,
-    number: int,
-    partitions: int,
-) -> list[pl.DataFrame]:
-    """Return who met each badge's rule among the customers of one partition."""
-    columns = {IS_LINE, IS_RETURN}.union(*map(required_columns, badges))
-    present = activity.collect_schema().names()
-    needed = activity.select(name for name in present if name in columns)
-    return qualifications_of_each(
-        needed.filter(pl.col("customer_id") % partitions == number)
-        if partitions > 1
-        else needed,
-        badges,
-        timezone=definition.timezone,
-        as_of=as_of,
-        amount_decimals=amount_decimals(definition),
-    )
 
 
 def _counted(classified: pl.DataFrame) -> dict[str, int]:

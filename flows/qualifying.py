@@ -29,10 +29,14 @@ from flows.files.activity_files import (
     load_activity,
 )
 from flows.files.counting import counting_activity
-from flows.planning import ROWS_A_PARTITION, Qualified, qualified_part
+from flows.partitions import qualified_part
+from flows.planning import Qualified
 from transforms.customers.identified import proving
 from transforms.definition.definition import Definition
 from transforms.errors import FilesRefused
+
+# Few enough that several machines have something to do.
+ROWS_A_PARTITION = 10_000_000
 
 
 def accept_there(
@@ -209,9 +213,9 @@ def qualify(part: Part) -> None:
         if part.activity is None
         else pl.scan_parquet(part.activity, glob=False)
     )
-    (met,) = qualified_part(
+    met = qualified_part(
         loaded,
-        [part.definition.badges[part.badge]],
+        part.definition.badges[part.badge],
         part.definition,
         part.as_of,
         number=part.number,

@@ -184,11 +184,16 @@ CASES = (
 
 def ours(path: Path, rule: str, rows: int) -> Any:
     """Qualify by one rule, in as many partitions as the rows ask for."""
-    from flows.planning import qualified  # noqa: PLC0415
+    from flows.partitions import qualified  # noqa: PLC0415
 
     definition = definition_of(rule)
     (met,) = qualified(
-        pl.scan_parquet(path), definition.badges, definition, AS_OF, rows
+        pl.scan_parquet(path),
+        definition.badges,
+        definition,
+        AS_OF,
+        rows=rows,
+        folder=path.parent,
     ).values()
     return partial(
         _summary,

@@ -107,14 +107,19 @@ def with_sums(rows: pl.DataFrame, at_least: int) -> pl.DataFrame:
 def each_ordinal(rows: pl.DataFrame, first: pl.Expr, last: pl.Expr) -> pl.DataFrame:
     """Return every row once per ordinal from `first` to `last`."""
     hit_count = rows.select((last - first + 1).cast(pl.Float64).sum()).item()
+    refuse_too_many(hit_count)
+    ordinals = pl.int_ranges(first, last + 1, dtype=pl.Int64)
+    return rows.with_columns(ordinal=ordinals).explode("ordinal")
+
+
+def refuse_too_many(hit_count: float) -> None:
+    """Refuse a rule that is met more often than any memory holds."""
     if hit_count > MOST_HITS:
         raise DefinitionRefused.of(
             "too_many_occurrences",
             f"the rule would be met {hit_count:,.0f} times: raise its bound, or set "
             "max_occurrences",
         )
-    ordinals = pl.int_ranges(first, last + 1, dtype=pl.Int64)
-    return rows.with_columns(ordinal=ordinals).explode("ordinal")
 
 
 def hits(rows: pl.DataFrame, most: int | None) -> pl.DataFrame:

@@ -13,6 +13,7 @@ the few rows that met a rule, and of those that only their texts bring into orde
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,7 +21,7 @@ import polars as pl
 from transforms.activity.accepted import IS_LINE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 DETAILS = ("activity_id", "file_order", "row_number", "source")
 # A place is 32 bits of a sort key, so that as much is left for the customer.
@@ -97,14 +98,29 @@ def ordered(
         _ORIGIN.alias("origin"),
         **{value.name: value.read for value in values},
     ).collect()
+    origins = frame["origin"]
     # Places are looked up many times, which takes one piece.
     by_time = frame.drop("origin").rechunk()
-    origins = frame["origin"]
+    del frame
     if not by_time["occurred_at"].is_sorted():
         order = by_time["occurred_at"].arg_sort()
         by_time, origins = by_time[order], origins.gather(order)
     rows = _ties_in_order(_by_customer(by_time), origins, activity)
     return Ordered(rows=rows, origins=origins)
+
+
+def in_slices(order: Ordered, rows: int) -> Iterator[Ordered]:
+    """Yield the same in slices of so many rows or more, no customer in two of them.
+
+    What is counted of a slice takes several times its memory. Of no rows it is one.
+    """
+    customers = order.rows["customer_id"]
+    ends = [0]
+    while ends[-1] < len(customers):
+        last = min(ends[-1] + rows, len(customers)) - 1
+        ends.append(int(customers.search_sorted(customers[last], side="right")))
+    for start, end in pairwise(ends if len(ends) > 1 else [0, 0]):
+        yield Ordered(rows=order.rows.slice(start, end - start), origins=order.origins)
 
 
 def only_first(activity: pl.LazyFrame) -> pl.LazyFrame:

@@ -46,7 +46,12 @@ from transforms.local_time import (
     built_in_columns,
     start_of_day,
 )
-from transforms.rules.counting import counted, distinct_counted, summed
+from transforms.rules.counting import (
+    counted,
+    distinct_counted,
+    refuse_too_many,
+    summed,
+)
 from transforms.rules.elapsed import elapsed
 from transforms.rules.lines import with_activity_times
 from transforms.rules.ordering import (
@@ -54,6 +59,7 @@ from transforms.rules.ordering import (
     Ordered,
     Value,
     details,
+    in_slices,
     mark,
     only_first,
     ordered,
@@ -81,6 +87,7 @@ QUALIFICATIONS: dict[str, pl.DataType] = {
     "source": pl.String(),
 }
 
+_ROWS_A_SLICE = 2_000_000
 # More than 2^32 amounts of 64 bits come to, and still a number that Polars knows.
 _NEVER = 2**100
 
@@ -171,6 +178,12 @@ def required_columns(badge: Badge) -> set[str]:
     return names - built_in_columns("UTC").keys()
 
 
+def values_looked_at(badges: Sequence[Badge]) -> set[str]:
+    """Return the columns whose values stay in memory while rules are looked at."""
+    names = {_value_name(part.rule) for badge in badges for part in rule_parts(badge)}
+    return {name for name in names if name is not None}
+
+
 def _value_name(rule: Rule) -> str | None:
     """Return the column whose values the rule looks at."""
     if rule.since not in {None, "first_activity"}:
@@ -247,18 +260,29 @@ def _hits(
     if len(conditions) == 1 and {look.rule.kind for look in looks} == {"elapsed"}:
         looked_at = only_first(looked_at.filter(*conditions))
     order = ordered(looked_at, conditions, list(values.values()))
-    found = []
-    for look, number in zip(looks, marks, strict=True):
+    has_marks = len(conditions) > 1
+    found = [
+        _hits_of(order, look, mark(number) if has_marks else None)
+        for look, number in zip(looks, marks, strict=True)
+    ]
+    return found, order
+
+
+def _hits_of(order: Ordered, look: _Look, counts: str | None) -> pl.DataFrame:
+    """Return the rows that met one part, of those with a mark, slice by slice."""
+    found: list[pl.DataFrame] = []
+    for part in in_slices(order, _ROWS_A_SLICE):
         rows = qualifying(
-            order,
-            mark(number) if len(conditions) > 1 else None,
+            part,
+            counts,
             look.value,
             per=look.rule.per,
-            timezone=timezone,
+            timezone=look.setting.timezone,
             by_line=look.rule.kind == "distinct_count",
         )
         found.append(_met(rows, look.rule, look.setting))
-    return found, order
+        refuse_too_many(sum(one.height for one in found))
+    return pl.concat(found)
 
 
 def _met(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
