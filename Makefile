@@ -91,6 +91,9 @@ else
   install $(BIN)/python -m pip install --quiet
   install_project $(BIN)/python -m pip install --quiet
 fi
+
+# Once for all: else every command would where no bytecode may be written later on.
+PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import flows.pipeline, flows.cli.main'
 endef
 export SETUP
 

@@ -1,8 +1,9 @@
 """Makes pages for people: one HTML file each that needs nothing else.
 
-Belongs here: rendering the templates of `flows/templates`, turning plots into SVG, and
-writing a file for its owner alone. Does not belong here: what a page says (`run_page`,
-`plan_page`), and what a plot shows (`transforms.reports.plots`).
+Belongs here: rendering the templates of `flows/templates`, setting plots into a page,
+and writing a file for its owner alone. Does not belong here: what a page says
+(`run_page`, `plan_page`), what a plot shows (`transforms.reports.plots`), and drawing
+it (`drawing`).
 
 Every value that gets into a page is escaped; no page runs a script or loads anything,
 which its Content-Security-Policy says to the browser too.
@@ -18,18 +19,18 @@ from datetime import UTC, date, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
 from flows.home import open_private
+from flows.pages.drawing import Drawing
 from transforms.reports.plots import Spec
 
 _TEMPLATES = Path(__file__).with_name("templates")
+_DRAWING = Drawing()
 
 
 def page(template: str, *, timezone: str, **values: Any) -> str:
@@ -50,7 +51,7 @@ def plot(spec: Spec | None, title: str) -> Markup | None:
     """Return a plot as SVG to be set into a page; None of nothing to plot."""
     if spec is None:
         return None
-    svg = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    svg = _DRAWING.svg(spec)
     # Several plots stand on one page, and all number their parts from nought.
     name = sha256(title.encode()).hexdigest()[:8]
     svg = re.sub(r'(\bid="|\burl\(#)', rf"\g<1>{name}-", svg)
@@ -61,8 +62,7 @@ def plot(spec: Spec | None, title: str) -> Markup | None:
 
 def start_plotting() -> None:
     """Let the plot library start beside whatever goes on: it takes half a second."""
-    nothing: Spec = {"data": {"values": []}, "mark": "bar"}
-    Thread(target=plot, args=(nothing, "")).start()
+    _DRAWING.start()
 
 
 @cache
