@@ -50,11 +50,16 @@ def plan_digest(parts: PlanParts) -> str:
     said += sorted(parts.files.values())
     said += [f"{path}={digest}" for path, digest in sorted(parts.customers.items())]
     said += [f"{name}={digest}" for name, digest in sorted(parts.badges.items())]
-    rows = parts.awards.select("award_id", "earn_event_date", "result")
-    said += [
-        f"{a}|{d.isoformat()}|{r}" for a, d, r in rows.sort("award_id").iter_rows()
-    ]
-    return hashlib.sha256("\x1f".join(said).encode()).hexdigest()
+    digest = hashlib.sha256("\x1f".join(said).encode())
+    earned = pl.col("earn_event_date").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    line = pl.concat_str("award_id", earned, "result", separator="|")
+    lines = parts.awards.sort("award_id").select(line=line)
+    for some in lines.iter_slices(_LINES_AT_A_TIME):
+        digest.update(("\x1f" + some["line"].str.join("\x1f").item()).encode())
+    return digest.hexdigest()
+
+
+_LINES_AT_A_TIME = 100_000
 
 
 def window_words(facts: BadgeFacts) -> str:
