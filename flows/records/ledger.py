@@ -50,6 +50,8 @@ TABLES = (
 VIEWS = ("award_states", "request_states")
 # What came later, in order: statements that a ledger of any age takes, and again.
 ADDITIONS = ("add_runs_requests_per_minute", "create_reconciliations")
+# DuckDB keeps a table in groups of so many rows.
+_ROWS_A_GROUP = 122_880
 _SEQUENCED = ("award_events", "request_events")
 
 
@@ -163,7 +165,7 @@ class Ledger:
                 connection.execute(sql(name))
             for table, frame in frames.items():
                 numbered = self._numbered(table, frame)
-                connection.register("incoming", numbered)
+                connection.register("incoming", _in_groups(numbered))
                 connection.execute(
                     f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608
                 )
@@ -303,6 +305,19 @@ def _check_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
             "the version of the program that made it, or another home",
             file=str(path),
         )
+
+
+def _in_groups(frame: pl.DataFrame) -> pl.DataFrame:
+    """Cut a frame where DuckDB's groups of rows end.
+
+    It writes whole groups at once to where they stay; rows in other pieces are written
+    a second time, at the checkpoint.
+    """
+    if frame.height <= _ROWS_A_GROUP:
+        return frame
+    starts = range(0, frame.height, _ROWS_A_GROUP)
+    pieces = [frame.slice(start, _ROWS_A_GROUP) for start in starts]
+    return pl.concat(pieces, rechunk=False)
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:

@@ -140,24 +140,41 @@ def _not_live(ledger: Ledger, requests: pl.DataFrame) -> pl.Series:
 
 
 def _first_events(wanted: Reservation, run_id: str, stamp: pl.Expr) -> pl.DataFrame:
-    is_held = pl.col("result") == "held"
-    return (
-        wanted.awards.select("award_id", "result", "held_earned_badge_id")
-        .join(wanted.request_awards, on="award_id", how="left", maintain_order="left")
-        .select(
-            "award_id",
-            changed_at=stamp,
-            to_status=pl.when(is_held)
-            .then(pl.lit(str(AwardStatus.ALREADY_EARNED)))
-            .otherwise(pl.lit(str(AwardStatus.PLANNED))),
-            run_id=pl.lit(run_id),
-            request_id="request_id",
-            actor=pl.lit(ACTOR),
-            reason=pl.when(is_held).then(pl.lit("held before, by the brand's list")),
-            proof=pl.when(is_held).then(pl.lit(str(Proof.HELD))),
-            earned_badge_id="held_earned_badge_id",
+    """Return the first event of every award: of planned ones, in their requests' order.
+
+    Each planned award is in one request, so their requests say all that is needed.
+    """
+    held = wanted.awards.filter(pl.col("result") == "held")
+    planned = wanted.awards.height - held.height
+    if wanted.request_awards.height != planned:
+        raise LooksWrong.of(
+            "awards_not_cut",
+            f"{planned} awards are planned and {wanted.request_awards.height} are in "
+            "requests: nothing was sent; this is a defect",
         )
+    nothing = pl.lit(None, pl.String)
+    told = {"changed_at": stamp, "run_id": pl.lit(run_id), "actor": pl.lit(ACTOR)}
+    first = wanted.request_awards.select(
+        "award_id",
+        **told,
+        to_status=pl.lit(str(AwardStatus.PLANNED)),
+        request_id="request_id",
+        reason=nothing,
+        proof=nothing,
+        earned_badge_id=nothing,
     )
+    if held.is_empty():
+        return first
+    covered = held.select(
+        "award_id",
+        **told,
+        to_status=pl.lit(str(AwardStatus.ALREADY_EARNED)),
+        request_id=nothing,
+        reason=pl.lit("held before, by the brand's list"),
+        proof=pl.lit(str(Proof.HELD)),
+        earned_badge_id="held_earned_badge_id",
+    )
+    return pl.concat([first, covered], rechunk=False)
 
 
 def withdraw_never_sent(ledger: Ledger, run_id: str, now: datetime) -> int:

@@ -9,18 +9,19 @@ customers a call may hold is documented nowhere, hence a setting.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import groupby
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from transforms.awards.earn_dates import earn_date_text
-from transforms.platform.requests import Request, frames_of, new_request
+from transforms.platform.requests import (
+    REQUEST_AWARDS_SCHEMA,
+    REQUESTS_SCHEMA,
+    new_requests,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection
 
 _GROUP = ["badge", "badge_meta_id", "reference_id", "earn_event_date"]
 _ORDER = ["customer_id", "occurrence", "award_id"]
@@ -41,43 +42,84 @@ def cut_requests(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    groups = planned.select(_GROUP).unique().sort(_GROUP).with_row_index("group")
+    awards = _numbered(_ordered(planned, groups, canaries), batch_size)
     batches = (
-        _numbered(planned, batch_size, canaries)
-        .group_by(*_GROUP, "is_canary", "number", maintain_order=True)
-        .agg("award_id", "customer_id", pl.col("doubles").first())
+        awards.group_by("request", maintain_order=True)
+        .agg(
+            pl.col("group", "is_canary").first(),
+            customers=pl.len().cast(pl.Int64),
+            award_ids=pl.col("award_id").sort().str.join(","),
+        )
+        .join(groups, on="group", how="left", maintain_order="left")
         .with_columns(date_text=earn_date_text(pl.col("earn_event_date")))
     )
-    return frames_of(_made(batches.iter_rows(named=True)))
+    ids = new_requests(batches)
+    after = _queued(awards, ids["request_id"])
+    members = awards.select(
+        request_id=ids["request_id"].gather(awards["request"]),
+        award_id="award_id",
+        customer_id="customer_id",
+        position=pl.int_range(pl.len(), dtype=pl.Int64).over("request"),
+    )
+    return (
+        ids.with_columns(after).select(list(REQUESTS_SCHEMA)),
+        members.select(list(REQUEST_AWARDS_SCHEMA)),
+    )
 
 
-def _numbered(
-    planned: pl.DataFrame, batch_size: int, canaries: Collection[str]
+def _ordered(
+    planned: pl.DataFrame, groups: pl.DataFrame, canaries: Collection[str]
 ) -> pl.DataFrame:
-    """Add is_canary, `doubles`, and the number of the request in its group.
+    """Return group, is_canary, `part` (both of them, counted) and _ORDER, in order.
+
+    Groups are numbered because numbers sort many times faster than texts.
+    """
+    ids = pl.Series(values=list(canaries), dtype=pl.String).implode()
+    return (
+        planned.select(*_GROUP, *_ORDER)
+        .join(groups, on=_GROUP, how="left")
+        .drop(_GROUP)
+        .with_columns(is_canary=pl.col("award_id").is_in(ids))
+        .sort(pl.col("group"), ~pl.col("is_canary"), *_ORDER)
+        .with_columns(part=pl.struct("group", "is_canary").rle_id())
+    )
+
+
+def _numbered(ordered: pl.DataFrame, batch_size: int) -> pl.DataFrame:
+    """Add `doubles` (most awards of one customer in the part) and `request`, counted.
 
     Without a customer twice the cut is by runs; with one, by turns over as many
     requests as are needed: a customer's awards lie side by side and are no more than
     the requests, so that no two of them meet.
     """
-    ids = pl.Series(values=list(canaries), dtype=pl.String).implode()
-    group = [*_GROUP, "is_canary"]
-    order = [*map(pl.col, _GROUP), ~pl.col("is_canary")]
-    ordered = (
-        planned.select(*_GROUP, *_ORDER)
-        .with_columns(is_canary=pl.col("award_id").is_in(ids))
-        .sort([*order, *map(pl.col, _ORDER)])
-        .with_columns(
-            nth=pl.int_range(pl.len()).over(group),
-            awards=pl.len().over(group),
-            doubles=pl.len().over(*group, "customer_id").max().over(group),
-        )
+    counted = ordered.with_columns(
+        nth=pl.int_range(pl.len(), dtype=pl.Int64).over("part"),
+        awards=pl.len().over("part"),
+        doubles=pl.lit(1, pl.UInt32),
     )
+    has_doubles = _has_neighbours(ordered, "part")
+    if has_doubles:
+        theirs = pl.len().over("part", "customer_id")
+        counted = counted.with_columns(doubles=theirs.max().over("part"))
     by_turns = pl.col("nth") % _calls(batch_size)
     by_runs = pl.col("nth") // batch_size
     number = pl.when(pl.col("doubles") > 1).then(by_turns).otherwise(by_runs)
-    return ordered.with_columns(
+    numbered = counted.with_columns(
         number=pl.when("is_canary").then("nth").otherwise(number)
-    ).sort([*order, pl.col("number"), *map(pl.col, _ORDER)])
+    )
+    if has_doubles:
+        numbered = numbered.sort("part", "number", *_ORDER)
+    cut = numbered.with_columns(request=pl.struct("part", "number").rle_id())
+    if has_doubles and _has_neighbours(cut, "request"):
+        raise ValueError("two awards of one customer in a request")
+    return cut.drop("nth", "awards", "number")
+
+
+def _has_neighbours(frame: pl.DataFrame, within: str) -> bool:
+    """Whether a customer stands twice, side by side, within the same."""
+    same = [pl.col(name) == pl.col(name).shift() for name in (within, "customer_id")]
+    return bool(frame.select(pl.all_horizontal(same).any()).item())
 
 
 def _calls(batch_size: int) -> pl.Expr:
@@ -106,44 +148,38 @@ def minutes_at_limit(calls: int, per_minute: int) -> float:
     return calls / per_minute if per_minute else 0.0
 
 
-def _made(batches: Iterable[dict[str, Any]]) -> Iterator[Request]:
-    for _, group in groupby(batches, key=itemgetter(*_GROUP, "is_canary")):
-        rows = list(group)
-        requests = [_request(row) for row in rows]
-        is_chained = rows[0]["doubles"] > 1 and not rows[0]["is_canary"]
-        yield from _chained(requests) if is_chained else requests
-
-
-def _request(row: dict[str, Any]) -> Request:
-    return new_request(
-        zip(row["award_id"], row["customer_id"], strict=True),
-        **{name: row[name] for name in (*_GROUP, "date_text", "is_canary")},
-    )
-
-
-def _chained(requests: Sequence[Request]) -> list[Request]:
-    """Queue the requests of one badge and date that share customers, by and by.
+def _queued(awards: pl.DataFrame, ids: pl.Series) -> pl.Series:
+    """Return after_request_id: requests that share customers queue, by and by.
 
     Earns are read back by badge and date: two requests of one customer must never be
     out together. Requests that share nobody stay free to overtake each other.
     """
-    leader = list(range(len(requests)))
+    theirs = ["part", "customer_id"]
+    pairs = (
+        awards.filter(~pl.col("is_canary"), pl.col("doubles") > 1)
+        .select("request", first=pl.col("request").min().over(theirs))
+        .filter(pl.col("request") != pl.col("first"))
+        .unique()
+    )
+    after: list[str | None] = [None] * len(ids)
+    last: dict[int, int] = {}
+    for request, queue in _queues(pairs.rows()).items():
+        if queue in last:
+            after[request] = ids[last[queue]]
+        last[queue] = request
+    return pl.Series("after_request_id", after, dtype=pl.String)
 
-    def queue_of(number: int) -> int:
-        while leader[number] != number:
-            leader[number] = leader[leader[number]]
-            number = leader[number]
-        return number
 
-    first_with: dict[int, int] = {}
-    for number, request in enumerate(requests):
-        for customer_id in request.customer_ids:
-            first = first_with.setdefault(customer_id, number)
-            leader[queue_of(number)] = queue_of(first)
-    last: dict[int, str] = {}
-    chained = []
-    for number, request in enumerate(requests):
-        queue = queue_of(number)
-        chained.append(replace(request, after_request_id=last.get(queue)))
-        last[queue] = request.request_id
-    return chained
+def _queues(pairs: Collection[tuple[int, int]]) -> dict[int, int]:
+    """Return the queue of each request in the pairs, by the order of requests."""
+    leader = {request: request for pair in pairs for request in pair}
+
+    def queue_of(request: int) -> int:
+        while leader[request] != request:
+            leader[request] = leader[leader[request]]
+            request = leader[request]
+        return request
+
+    for one, other in pairs:
+        leader[queue_of(one)] = queue_of(other)
+    return {request: queue_of(request) for request in sorted(leader)}
