@@ -29,10 +29,10 @@ from flows.pages.run_page import write_run_page
 from flows.planning import Plan
 from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
-from flows.records.audit import Publisher
 from flows.records.backups import back_up
 from flows.records.belonging import check_ledger, remember
 from flows.records.ledger import Ledger, open_ledger
+from flows.records.publishing import Publisher
 from flows.settings import Settings
 from transforms.awards.awards import PlanResult
 from transforms.books import (

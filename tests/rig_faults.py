@@ -30,8 +30,9 @@ from flows.home import Home, open_home
 from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
 from flows.platform.preflight import FirstAwards
-from flows.records.audit import Publisher, open_audit
+from flows.records.audit import open_audit
 from flows.records.ledger import Ledger, open_ledger
+from flows.records.publishing import Publisher
 from flows.runs import Job, Report, Run, Screen
 from flows.sandbox import Earn, Fault, Sandbox, Switches
 from flows.sending.reserve import Reservation, reserve

@@ -16,7 +16,8 @@ from flows.pipeline import import_badges, plan_badges
 from flows.plans.approving import approve, job_of
 from flows.plans.folder import found_plan
 from flows.platform.capillary import utc_now
-from flows.records.audit import PUBLISHED, VIEWS, queried
+from flows.records.audit import queried
+from flows.records.publishing import PUBLISHED, VIEWS
 from flows.runs import Job
 from transforms.platform.reconciliation import Finding
 from transforms.statuses import AwardStatus, RequestStatus

@@ -19,10 +19,10 @@ import polars as pl
 from flows.home import Home
 from flows.planning import Plan
 from flows.plans.folder import SavedPlan
-from flows.records.audit import publish
 from flows.records.backups import back_up
 from flows.records.belonging import check_ledger
 from flows.records.ledger import open_ledger
+from flows.records.publishing import publish
 from flows.runs import Job, Run
 from transforms.errors import Fault, PlanRefused
 from transforms.reports.plan_parts import moved_faults

@@ -315,8 +315,9 @@ def _in_groups(frame: pl.DataFrame) -> pl.DataFrame:
     """
     if frame.height <= _ROWS_A_GROUP:
         return frame
-    starts = range(0, frame.height, _ROWS_A_GROUP)
-    pieces = [frame.slice(start, _ROWS_A_GROUP) for start in starts]
+    whole = frame.rechunk()
+    starts = range(0, whole.height, _ROWS_A_GROUP)
+    pieces = [whole.slice(start, _ROWS_A_GROUP) for start in starts]
     return pl.concat(pieces, rechunk=False)
 
 

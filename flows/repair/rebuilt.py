@@ -16,10 +16,10 @@ from typing import Any
 
 from flows.home import Home
 from flows.platform.capillary import utc_now
-from flows.records.audit import publish
 from flows.records.backups import back_up
 from flows.records.belonging import remember
 from flows.records.ledger import Ledger, open_ledger
+from flows.records.publishing import publish
 from flows.repair.doubt import doubt
 from flows.repair.rebuilding import remove
 from flows.runs import new_run_id
@@ -170,5 +170,5 @@ def _swap(fresh: Path, ledger: Path, now: datetime) -> str | None:
 def published(home: Home) -> None:
     """Publish the ledger that is in its place now, and back it up."""
     with opened(home.ledger) as ledger:
-        publish(ledger, home.audit, utc_now())
+        publish(ledger, home.audit, utc_now(), anew=True)
         back_up(ledger, home.backups, utc_now())

@@ -104,8 +104,8 @@ def settled(folder: Path) -> None:
 
 def published(folder: Path) -> None:
     """Publish the audit of a ledger."""
-    from flows.records.audit import publish  # noqa: PLC0415
     from flows.records.ledger import open_ledger  # noqa: PLC0415
+    from flows.records.publishing import publish  # noqa: PLC0415
 
     ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
     publish(ledger, folder / "audit.duckdb", NOW)

@@ -1,1 +1,1 @@
-CREATE TABLE published.approvals AS SELECT * FROM approvals
+SELECT * FROM approvals

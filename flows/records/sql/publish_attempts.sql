@@ -1,4 +1,3 @@
-CREATE TABLE published.attempts AS
 SELECT
     a.attempt_id, a.request_id, a.run_id, a.started_at, e.seconds, e.http_status,
     coalesce(e.result, 'no_answer') AS result, e.error_code, e.error_message, e.body,

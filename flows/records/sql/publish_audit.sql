@@ -1,5 +1,4 @@
--- One row per award, as people read it.
-CREATE TABLE published.audit AS
+-- One row per award, as people read it: of those whose state is given.
 SELECT
     a.award_id, a.import_name, a.badge, a.badge_meta_id, a.badge_name, a.reference_id,
     a.series, a.customer_id, a.occurrence, a.generation, a.source,
@@ -15,6 +14,5 @@ SELECT
         ELSE s.changed_at END AS settled_at,
     a.target, a.rule_digest, s.status = 'released' AS is_released
 FROM awards AS a
-INNER JOIN award_states AS s ON s.award_id = a.award_id
+INNER JOIN present_awards AS s ON s.award_id = a.award_id
 WHERE s.status <> 'withdrawn'
-ORDER BY a.badge, a.earn_event_date, a.customer_id, a.occurrence

@@ -1,1 +1,1 @@
-CREATE TABLE published.badges AS SELECT * FROM badges
+SELECT * FROM badges

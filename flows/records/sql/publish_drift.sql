@@ -1,1 +1,1 @@
-CREATE TABLE published.drift AS SELECT * FROM drift
+SELECT * FROM drift WHERE rowid >= $from_row

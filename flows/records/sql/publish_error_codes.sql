@@ -1,1 +1,1 @@
-CREATE TABLE published.error_codes AS SELECT * FROM error_codes
+SELECT * FROM error_codes

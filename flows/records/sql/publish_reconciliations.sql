@@ -1,1 +1,1 @@
-CREATE TABLE published.reconciliations AS SELECT * FROM reconciliations
+SELECT * FROM reconciliations WHERE rowid >= $from_row

@@ -1,1 +1,1 @@
-CREATE TABLE published.rejected_rows AS SELECT * FROM rejected_rows
+SELECT * FROM rejected_rows WHERE rowid >= $from_row

@@ -1,2 +1,1 @@
-CREATE TABLE published.request_events AS
-SELECT * FROM request_events ORDER BY event_seq
+SELECT * FROM request_events WHERE event_seq > $since ORDER BY event_seq

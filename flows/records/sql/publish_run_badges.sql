@@ -1,1 +1,1 @@
-CREATE TABLE published.run_badges AS SELECT * FROM run_badges
+SELECT * FROM run_badges

@@ -1,1 +1,1 @@
-CREATE TABLE published.runs AS SELECT * FROM runs
+SELECT * FROM runs

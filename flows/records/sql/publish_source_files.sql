@@ -1,1 +1,1 @@
-CREATE TABLE published.source_files AS SELECT * FROM source_files
+SELECT * FROM source_files

@@ -1,1 +1,1 @@
-CREATE TABLE published.verdicts AS SELECT * FROM verdicts
+SELECT * FROM verdicts

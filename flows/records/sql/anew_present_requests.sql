@@ -1,0 +1,1 @@
+CREATE OR REPLACE TEMP VIEW present_requests AS SELECT * FROM request_states

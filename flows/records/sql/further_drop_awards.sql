@@ -1,0 +1,1 @@
+DELETE FROM published.audit WHERE award_id IN (SELECT award_id FROM present_awards)
