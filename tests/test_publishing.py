@@ -18,10 +18,12 @@ import pytest
 from factories_imports import brand
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from rig_ledger import awards, issue, reserve_only
 from rig_publishing import differences
 
 from flows.pipeline import Work, resume_badges
+from flows.records.audit import EVERYONE, Part, known_awards
 from flows.records.ledger import Entry, Ledger, open_ledger
 from flows.records.publishing import PUBLISHING_SHARE, Publisher, publish
 from flows.runs import Job
@@ -80,9 +82,14 @@ class History:
             _tell(state, event)
         return found
 
+    def known(self, part: Part = EVERYONE) -> pl.DataFrame:
+        """Return what the ledger has of the badge."""
+        values = {"badge_meta_id": "b", "series": "", **part.values}
+        return self.ledger.read_with("known_awards", part.wanted, **values)
+
     def reserve(self, customers: list[int], run_id: str) -> None:
         """Reserve those of the awards that the ledger does not have."""
-        known = self.ledger.read("known_awards", badge_meta_id="b", series="")
+        known = self.known()
         new = [one for one in customers if one not in set(known["customer_id"])]
         if not new:
             return
@@ -97,7 +104,7 @@ class History:
 
     def happen(self, customer: int, status: str) -> None:
         """Let one thing happen to an award, and to the request that it is in."""
-        known = self.ledger.read("known_awards", badge_meta_id="b", series="")
+        known = self.known()
         found = known.filter(pl.col("customer_id") == customer)
         if found.is_empty():
             return
@@ -304,6 +311,33 @@ def test_an_audit_of_another_ledger_or_version_is_made_anew(history, change):
     history.publish()
     assert not has_mark(history.audit)
     assert history.differences() == []
+
+
+def test_parts_of_the_customers_are_all_of_them(history):
+    """Ledger and audit answer alike; merged customers come with those who stand."""
+    for customer, status in ((1, "sent"), (2, "issued"), (3, "revoked")):
+        history.happen(customer, "sent")
+        history.happen(customer, status)
+    history.publish()
+    parts = [Part(number, 3) for number in range(3)]
+
+    def published(part: Part = EVERYONE) -> pl.DataFrame:
+        return known_awards(history.audit, "b", "", part)
+
+    for ask in (history.known, published):
+        assert_frame_equal(
+            pl.concat(map(ask, parts)), ask(EVERYONE), check_row_order=False
+        )
+    # What was never sent will be withdrawn first, and is not known.
+    assert {1, 2, 3, 5, 10, 15, 20} <= set(published()["customer_id"])
+    assert len(published()) < len(history.known())
+    both = history.known().join(published(), on="award_id", how="semi")
+    assert_frame_equal(
+        published(), both, check_row_order=False, check_column_order=False
+    )
+    of_third = set(published(parts[0])["customer_id"])
+    merged = published(Part(0, 3, merged=pl.Series([2])))
+    assert set(merged["customer_id"]) == of_third | {2}
 
 
 def test_whole_runs_leave_an_audit_as_one_made_anew(tmp_path):

@@ -6,6 +6,8 @@ Belongs here: read-only queries of `audit.duckdb`. Does not belong here: publish
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -23,7 +25,6 @@ NOTHING_KNOWN = pl.Schema(
         "generation": pl.Int32(),
         "import_name": pl.String(),
         "rule_digest": pl.String(),
-        "qualified_at": pl.Datetime("us", "UTC"),
         "earn_event_date": pl.Datetime("us", "UTC"),
         "planned_at": pl.Datetime("us", "UTC"),
         "status": pl.String(),
@@ -88,12 +89,44 @@ def earlier_files(path: Path, import_name: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def known_awards(path: Path, badge_meta_id: str, series: str) -> pl.DataFrame:
+@dataclass(frozen=True)
+class Part:
+    """Some of the customers: those whose id leaves `number`, divided by `partitions`.
+
+    With `merged`, also these: customers who were merged into one of them, under whose
+    id something may have been awarded before.
+    """
+
+    number: int = 0
+    partitions: int = 1
+    merged: pl.Series | None = None
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Return what the queries ask for."""
+        return {"number": self.number, "partitions": self.partitions}
+
+    @property
+    def wanted(self) -> pl.DataFrame:
+        """Return the merged customers, as the queries read them."""
+        merged = pl.Series([]) if self.merged is None else self.merged
+        return merged.cast(pl.Int64).alias("customer_id").to_frame()
+
+
+EVERYONE = Part()
+
+
+def known_awards(
+    path: Path, badge_meta_id: str, series: str, part: Part = EVERYONE
+) -> pl.DataFrame:
     """Return what the audit knows of one badge and series, as the ledger would."""
     if not path.exists():
         return pl.DataFrame(schema=NOTHING_KNOWN)
-    values = {"badge_meta_id": badge_meta_id, "series": series}
-    return asked(path, "known_in_audit", **values)["known_in_audit"]
+    values = {"badge_meta_id": badge_meta_id, "series": series, **part.values}
+    with closing(open_audit(path)) as connection:
+        connection.register("wanted", part.wanted)
+        known: pl.DataFrame = connection.sql(sql("known_in_audit"), params=values).pl()
+        return known
 
 
 def asked(path: Path, *names: str, **values: object) -> dict[str, pl.DataFrame]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 AWARD_SCHEME = "retrobadge/award/1"
 _AWARD_ID_LENGTH = 24
+_IDS_AT_A_TIME = 1_000_000  # texts of Python are many times as large as ours
 
 
 class PlanResult(StrEnum):
@@ -80,7 +81,7 @@ def classified_awards(
     frame = with_ledger_awards(frame, badge, known)
     frame = with_held_earns(frame, badge, held, timezone=definition_timezone)
     frame = frame.with_columns(
-        pl.Series("award_id", _award_ids(frame, badge, target), dtype=pl.String),
+        _award_ids(frame, badge, target).alias("award_id"),
         badge=pl.lit(badge.name),
         badge_meta_id=pl.lit(badge.badge_meta_id),
         reference_id=pl.lit(badge.reference_id),
@@ -102,14 +103,22 @@ def classified_awards(
     )
 
 
-def _award_ids(frame: pl.DataFrame, badge: Badge, target: str) -> list[str]:
+def _award_ids(frame: pl.DataFrame, badge: Badge, target: str) -> pl.Series:
+    """Return the ledger's id where it has the award, else the one that is made."""
     opening = _opening(target, badge.badge_meta_id, badge.series)
-    columns = ("ledger_award_id", "customer_id", "occurrence", "generation")
-    rows = zip(*(frame[name].to_list() for name in columns), strict=True)
-    return [
-        known or _award_id(opening, customer_id, occurrence, generation)
-        for known, customer_id, occurrence, generation in rows
-    ]
+    ids = frame["ledger_award_id"]
+    new = frame.filter(ids.is_null()).select("customer_id", "occurrence", "generation")
+    made = (
+        pl.concat(
+            pl.Series(
+                (_award_id(opening, *row) for row in some.iter_rows()), dtype=pl.String
+            )
+            for some in new.iter_slices(_IDS_AT_A_TIME)
+        )
+        if new.height
+        else pl.Series(dtype=pl.String)
+    )
+    return ids.clone().scatter(ids.is_null().arg_true(), made)
 
 
 def award_id(

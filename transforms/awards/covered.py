@@ -26,6 +26,8 @@ def newest_awards(known: pl.DataFrame) -> pl.DataFrame:
     """
     if "ledger_customer_id" not in known.columns:
         known = known.with_columns(ledger_customer_id=pl.col("customer_id"))
+    if known["generation"].min() == known["generation"].max():
+        return known
     newest = pl.col("generation").max().over("ledger_customer_id", "occurrence")
     return known.filter(pl.col("generation") == newest)
 
@@ -44,14 +46,16 @@ def with_ledger_awards(
     released = newest.filter(is_own, "is_released").select(
         *_OCCURRENCE, next_generation=pl.col("generation") + 1
     )
-    live = newest.filter(~pl.col("is_released")).sort(
-        *_OCCURRENCE, ~is_own, "ledger_customer_id", "award_id"
-    )
-    covering = live.unique(_OCCURRENCE, keep="first", maintain_order=True).select(
+    live = newest.filter(~pl.col("is_released"))
+    survivors = newest.filter(~is_own)["customer_id"].unique()
+    covering = live
+    if not survivors.is_empty():  # only then do several awards cover one occurrence
+        live = live.sort(*_OCCURRENCE, ~is_own, "ledger_customer_id", "award_id")
+        covering = live.unique(_OCCURRENCE, keep="first", maintain_order=True)
+    covering = covering.select(
         *_OCCURRENCE, ledger_award_id="award_id", ledger_generation="generation"
     )
     frame = _beside(_beside(frame, covering), released)
-    survivors = newest.filter(~is_own)["customer_id"].unique()
     if survivors.is_empty():
         frame = frame.with_columns(is_surplus=pl.lit(value=False))
     else:

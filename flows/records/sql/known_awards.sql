@@ -1,10 +1,26 @@
--- What the ledger has for one badge and series, its newest generation last.
+-- What the ledger has for one badge and series, of some of the customers. Of an award's
+-- events only the last one is looked at, so only its number and status are read.
+WITH theirs AS MATERIALIZED (
+    SELECT
+        award_id, customer_id, occurrence, generation, import_name, rule_digest,
+        earn_event_date, planned_at
+    FROM awards
+    WHERE badge_meta_id = $badge_meta_id AND series = $series
+        AND (
+            customer_id % $partitions = $number
+            OR customer_id IN (SELECT w.customer_id FROM wanted AS w)
+        )
+),
+stand AS (
+    SELECT e.award_id, arg_max(e.to_status, e.event_seq) AS status
+    FROM award_events AS e
+    WHERE e.award_id IN (SELECT t.award_id FROM theirs AS t)
+    GROUP BY e.award_id
+)
 SELECT
-    a.award_id, a.customer_id, a.occurrence, a.generation, a.import_name,
-    a.rule_digest, a.qualified_at, a.earn_event_date, s.status,
-    a.planned_at,
+    t.award_id, t.customer_id, t.occurrence, t.generation, t.import_name,
+    t.rule_digest, t.earn_event_date, s.status, t.planned_at,
     s.status = 'released' AS is_released
-FROM awards AS a
-INNER JOIN award_states AS s ON s.award_id = a.award_id
-WHERE a.badge_meta_id = $badge_meta_id AND a.series = $series AND s.status <> 'withdrawn'
-ORDER BY a.customer_id, a.occurrence, a.generation
+FROM theirs AS t
+INNER JOIN stand AS s ON s.award_id = t.award_id
+WHERE s.status <> 'withdrawn'

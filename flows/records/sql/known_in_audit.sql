@@ -1,17 +1,27 @@
 -- What the next run will find in the ledger: as `known_awards`, without what it will
--- withdraw first, for it was reserved and never sent.
-SELECT
-    award_id, customer_id, occurrence, generation, import_name, rule_digest,
-    qualified_at, earn_event_date, planned_at,
-    CASE WHEN is_released THEN 'released' ELSE status END AS status, is_released
-FROM audit AS a
-WHERE badge_meta_id = $badge_meta_id AND series = $series
+-- withdraw first, for it was reserved and never sent. Only awards that are planned are
+-- looked up in the requests.
+WITH theirs AS (
+    SELECT
+        award_id, customer_id, occurrence, generation, import_name, rule_digest,
+        earn_event_date, planned_at,
+        CASE WHEN is_released THEN 'released' ELSE status END AS status, is_released,
+        request_id
+    FROM audit
+    WHERE badge_meta_id = $badge_meta_id AND series = $series
+        AND (
+            customer_id % $partitions = $number
+            OR customer_id IN (SELECT w.customer_id FROM wanted AS w)
+        )
+)
+SELECT * EXCLUDE (request_id) FROM theirs WHERE status <> 'planned'
+UNION ALL
+SELECT * EXCLUDE (request_id) FROM theirs
+WHERE status = 'planned'
     AND NOT (
-        status = 'planned'
-        AND request_id IN (
+        request_id IN (
             SELECT r.request_id FROM requests AS r
             WHERE r.predecessor_request_id IS NULL
         )
         AND request_id NOT IN (SELECT t.request_id FROM attempts AS t)
     )
-ORDER BY customer_id, occurrence, generation
