@@ -2,6 +2,7 @@
 
     bench.py --only accept,qualify --rows 10_000_000 --rounds 5
     bench.py --only growth --sizes 10_000_000,30_000_000,100_000_000
+    bench.py --only ledger --awards 1_000_000,10_000_000 --rounds 1
 
 Every figure is taken in a process of its own, so that time and peak memory are that
 stage's alone; ours and the baseline take turns, and ratios are those of medians. Prints
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -35,6 +37,8 @@ import results
 from measuring import command_with_usage, compared, load, measured, median
 
 SENDERS = 8
+# How many awards a night is planned by at a time.
+AWARDS_A_PART = 2_500_000
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Asked:
     rounds: int
     sizes: tuple[int, ...]
     planned_rows: int
-    awards: int
+    awards: tuple[int, ...]
     customers: int
     folder: Path
 
@@ -241,36 +245,62 @@ def dispatch(asked: Asked) -> results.Section:
 def ledger(asked: Asked) -> results.Section:
     """Measure reserving, publishing, and planning beside all that was awarded."""
     made = results.section(
-        f"Ledger, {asked.awards:,} awards",
+        f"Ledger, {' and '.join(f'{count:,}' for count in asked.awards)} awards",
         "Requests cut, awards and requests reserved in one transaction, against DuckDB "
-        "inserting the same rows; then all outcomes published.",
+        "inserting the same rows; then all outcomes published. A night awards a "
+        "hundredth more, and publishes three times. A plan qualifies all of them "
+        f"again, {AWARDS_A_PART:,} at a time.",
     )
-    awards = asked.folder / "awards.parquet"
-    bench_ledger.made_awards(asked.awards).write_parquet(awards)
-    home = asked.home("ledger-")
-    ours = measured(partial(bench_ledger.reserved, home, awards))
-    path = home / "ledger.duckdb"
-    theirs = measured(partial(bench_ledger.inserted, home, path))
-    compared_once = results.once("plan cut and reserved", ours, theirs, "DuckDB", 2.0)
-    results.add(made, compared_once)
-    bench_ledger.settled(home)
-    published = measured(partial(bench_ledger.published, home))
-    night = measured(partial(bench_ledger.classified_again, home, awards))
-    calls = -(-asked.awards // bench_ledger.BATCH)
-    run = calls / 90 * 60
-    made["facts"] += [
-        (
-            f"All outcomes published: {published.seconds:.1f} s, of CPU "
-            f"{published.cpu_seconds:.1f} s, {published.peak_mb:,.0f} MB (goal for ten "
-            f"million: 10 s). At 90 calls a minute such a run takes "
-            f"{run / 3600:,.0f} h, of which that is {published.seconds / run:.3%}."
-        ),
-        (
-            f"A night that qualifies all of them again: {night.seconds:.1f} s, of CPU "
-            f"{night.cpu_seconds:.1f} s, {night.peak_mb:,.0f} MB."
-        ),
-    ]
+    for count in asked.awards:
+        _ledger_of(asked, count, made)
     return made
+
+
+def _ledger_of(asked: Asked, count: int, made: results.Section) -> None:
+    awards = asked.folder / f"awards-{count}.parquet"
+    bench_ledger.made_awards(count).write_parquet(awards)
+    home = asked.home("ledger-")
+    path, plain = home / "ledger.duckdb", home / "plain.duckdb"
+    ours, theirs = [], []
+    for _ in range(asked.rounds):
+        path.unlink(missing_ok=True)
+        ours.append(measured(partial(bench_ledger.reserved, home, awards)))
+        plain.unlink(missing_ok=True)
+        theirs.append(measured(partial(bench_ledger.inserted, home, path)))
+    plain.unlink()
+    name = f"{count:,} awards cut and reserved"
+    one = results.once(name, median(ours), median(theirs), "DuckDB", 2.0)
+    results.add(made, one)
+    bench_ledger.settled(home)
+    anew = measured(partial(bench_ledger.published, home))
+    more = count // 100
+    night = measured(partial(bench_ledger.published_a_night, home, more))
+    parts = -(-count // AWARDS_A_PART)
+    plan = measured(partial(bench_ledger.classified_again, home, awards, parts))
+    for told, took in (
+        ("all outcomes published anew", anew),
+        ("a night's three publications", night),
+        ("a plan that qualifies all again", plan),
+    ):
+        results.grown(made, told, count, took)
+    shares = [
+        f"of the {_hours(awarded):,.1f} h that {awarded:,} awards take, that is "
+        f"{took.seconds / 3600 / _hours(awarded):.2%}"
+        for awarded, took in ((count, anew), (more, night))
+    ]
+    size = (home / "audit.duckdb").stat().st_size / 1e6
+    made["facts"].append(
+        f"Published beside {count:,} awards, at 90 calls a minute: anew "
+        f"{anew.seconds:.1f} s, {shares[0]}; in a night {night.seconds:.1f} s, "
+        f"{shares[1]} (goal 5 %). The audit has {size:,.0f} MB."
+    )
+    shutil.rmtree(home)
+    awards.unlink()
+
+
+def _hours(awards: int) -> float:
+    """Return how long sending takes at 90 calls a minute."""
+    return -(-awards // bench_ledger.BATCH) / 90 / 60
 
 
 SECTIONS: dict[str, Callable[[Asked], results.Section]] = {
@@ -293,7 +323,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sizes", default="1_000_000,3_000_000,10_000_000")
     parser.add_argument("--planned-rows", type=int, default=4_000_000)
-    parser.add_argument("--awards", type=int, default=1_000_000)
+    parser.add_argument("--awards", default="1_000_000")
     parser.add_argument("--customers", type=int, default=50_000)
     parser.add_argument("--folder", type=Path, help="where data is made, and removed")
     told = parser.parse_args()
@@ -308,7 +338,7 @@ def main() -> None:
             rounds=told.rounds,
             sizes=tuple(int(size) for size in told.sizes.split(",")),
             planned_rows=told.planned_rows,
-            awards=told.awards,
+            awards=tuple(int(count) for count in told.awards.split(",")),
             customers=told.customers,
             folder=Path(folder),
         )

@@ -1,18 +1,21 @@
 """Reserves and publishes many awards, and plans a night beside them.
 
 Belongs here: what grows with all that was ever awarded. The baseline of reserving is
-DuckDB inserting the same rows into tables without the ledger; publishing is measured
-over the whole run that it belongs to.
+DuckDB inserting the same rows into tables without the ledger. Publishing is measured
+where everything is made anew, and over the nights after: each awards a hundredth more,
+and publishes as it begins, when it has reserved, and when it ends.
 """
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from measuring import Own, cpu
 
 BADGE = "653de334b3cda7078c7c68eb"
 NOW = datetime(2018, 6, 1, tzinfo=UTC)
@@ -87,51 +90,99 @@ def settled(folder: Path) -> None:
     from flows.records.ledger import connect  # noqa: PLC0415
 
     with connect(folder / "ledger.duckdb") as connection:
-        first, count = connection.execute(
-            "SELECT max(event_seq), count(*) FROM award_events"
-        ).fetchall()[0]
-        for status, was, after in (("sent", "planned", 0), ("issued", "sent", count)):
-            proof = "'answer'" if status == "issued" else "NULL"
-            earned = "'e' || award_id" if status == "issued" else "NULL"
-            connection.execute(
-                f"""INSERT INTO award_events BY NAME SELECT
-                event_seq + {first + after} AS event_seq, award_id, changed_at,
-                '{was}' AS from_status, '{status}' AS to_status, run_id, request_id,
-                actor, {proof} AS proof, {earned} AS earned_badge_id
-                FROM award_events WHERE event_seq <= {first}"""
-            )
+        _settle(connection, "bench")
+
+
+def _settle(connection: Any, run_id: str) -> None:
+    """Let all that a run planned be sent and be issued.
+
+    What it reserved last are its requests: no event has a higher number.
+    """
+    last, first, count = connection.execute(
+        "SELECT (SELECT max(event_seq) FROM request_events), min(event_seq), count(*) "
+        "FROM award_events WHERE run_id = $run_id",
+        {"run_id": run_id},
+    ).fetchall()[0]
+    for status, was, after in (("sent", "planned", 0), ("issued", "sent", count)):
+        proof = "'answer'" if status == "issued" else "NULL"
+        earned = "'e' || award_id" if status == "issued" else "NULL"
+        connection.execute(
+            f"""INSERT INTO award_events BY NAME SELECT
+            event_seq - {first} + 1 + {last + after} AS event_seq, award_id,
+            changed_at, '{was}' AS from_status, '{status}' AS to_status, run_id,
+            request_id, actor, {proof} AS proof, {earned} AS earned_badge_id
+            FROM award_events WHERE run_id = '{run_id}' AND to_status = 'planned'"""
+        )
 
 
 def published(folder: Path) -> None:
-    """Publish the audit of a ledger."""
+    """Publish the audit of a ledger anew."""
     from flows.records.ledger import open_ledger  # noqa: PLC0415
     from flows.records.publishing import publish  # noqa: PLC0415
 
     ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
-    publish(ledger, folder / "audit.duckdb", NOW)
+    publish(ledger, folder / "audit.duckdb", NOW, anew=True)
     ledger.close()
 
 
-def classified_again(folder: Path, awards: Path) -> Any:
-    """Plan the same qualifications against all that is in the ledger by now."""
+def published_a_night(folder: Path, count: int) -> Own:
+    """Publish three times in a run that awards so many more; only that is measured."""
+    from flows.records.ledger import open_ledger  # noqa: PLC0415
+    from flows.records.publishing import Publisher  # noqa: PLC0415
+    from flows.sending.reserve import Reservation, reserve  # noqa: PLC0415
+    from transforms.awards.batches import cut_requests  # noqa: PLC0415
+
+    frame = made_awards(count).with_columns(
+        pl.concat_str(pl.lit("c"), pl.col("award_id").str.slice(1)).alias("award_id"),
+        pl.col("customer_id") + 10**12,
+    )
+    ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
+    publisher, cpu_seconds = Publisher(ledger, folder / "audit.duckdb"), 0.0
+
+    def publish() -> float:
+        begun = cpu()
+        publisher.publish(NOW)
+        return cpu() - begun
+
+    cpu_seconds += publish()
+    requests, members = cut_requests(frame, batch_size=BATCH)
+    reserve(ledger, "night", Reservation(frame, requests, members), NOW)
+    cpu_seconds += publish()
+    with closing(ledger.cursor()) as cursor:
+        _settle(cursor, "night")
+    cpu_seconds += publish()
+    ledger.close()
+    return Own(publisher.spent, cpu_seconds)
+
+
+def classified_again(folder: Path, awards: Path, parts: int) -> Any:
+    """Plan the same qualifications against all that is in the ledger by now.
+
+    In so many parts of the customers, one after the other.
+    """
+    made = sum(
+        _classified_part(folder, awards, number, parts) for number in range(parts)
+    )
+    return partial(int, made)
+
+
+def _classified_part(folder: Path, awards: Path, number: int, parts: int) -> int:
     from bench_qualify import definition_of  # noqa: PLC0415
 
-    from flows.records.audit import known_awards  # noqa: PLC0415
+    from flows.records.audit import Part, known_awards  # noqa: PLC0415
     from transforms.awards.awards import classified_awards, drift  # noqa: PLC0415
     from transforms.platform.badges import BadgeFacts  # noqa: PLC0415
 
     definition = definition_of('{ kind = "activity_count", at_least = 20 }')
     badge = definition.badges[0].model_copy(update={"badge_meta_id": BADGE})
-    met = pl.read_parquet(awards).select(
-        "customer_id",
-        "occurrence",
-        "qualified_at",
-        "measure",
-        "threshold",
-        "evidence_activity_id",
-        "source",
+    columns = ["customer_id", "occurrence", "qualified_at", "measure", "threshold"]
+    met = (
+        pl.scan_parquet(awards)
+        .filter(pl.col("customer_id") % parts == number)
+        .select(*columns, "evidence_activity_id", "source")
+        .collect()
     )
-    known = known_awards(folder / "audit.duckdb", BADGE, "")
+    known = known_awards(folder / "audit.duckdb", BADGE, "", Part(number, parts))
     classified = classified_awards(
         met,
         badge,
@@ -140,12 +191,6 @@ def classified_again(folder: Path, awards: Path) -> Any:
         as_of=NOW,
         target="t",
         known=known,
-        held=None,
-        earned_from=None,
-        earned_until=None,
-        selected_customers=None,
-        selected_awards=None,
-        is_badge_selected=True,
     )
     moved = drift(classified, known)
-    return partial(int, classified.filter(result="in_ledger").height + 0 * moved.height)
+    return classified.filter(result="in_ledger").height + 0 * moved.height

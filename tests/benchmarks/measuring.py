@@ -112,9 +112,9 @@ def _measure(answers: Any, call: Callable[[], Any]) -> None:
 
     pl.select(1)
     _first_check()
-    begun, begun_cpu = time.perf_counter(), _cpu()
+    begun, begun_cpu = time.perf_counter(), cpu()
     answer = call()
-    seconds, cpu_seconds = time.perf_counter() - begun, _cpu() - begun_cpu
+    seconds, cpu_seconds = time.perf_counter() - begun, cpu() - begun_cpu
     peak = _peak_mb()
     if isinstance(answer, Own):
         seconds, cpu_seconds, answer = answer.seconds, answer.cpu_seconds, None
@@ -172,7 +172,8 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
 
 
-def _cpu() -> float:
+def cpu() -> float:
+    """Return the CPU seconds of this process, and of its children that ended."""
     own = resource.getrusage(resource.RUSAGE_SELF)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + ended.ru_utime + ended.ru_stime

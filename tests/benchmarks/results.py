@@ -51,6 +51,11 @@ def add(into: Section, one: Compared) -> None:
     )
 
 
+def grown(into: Section, name: str, rows: int, took: Took) -> None:
+    """Add a point of growth."""
+    into["growth"].append({"name": name, "rows": rows, **_took(took)})
+
+
 def once(name: str, ours: Took, baseline: Took, against: str, goal: float) -> Compared:
     """Return a comparison of two calls that were made once each."""
     return Compared(name, ours, baseline, against, goal)
@@ -146,7 +151,7 @@ def _plots(known: dict[str, Section]) -> None:
     ]
     if ratios:
         _draw("bench-ratios", _ratios_plot(ratios))
-    growth = [point for one in known.values() for point in one["growth"]]
+    growth = known["growth"]["growth"] if "growth" in known else []
     if growth:
         _draw("bench-growth", _growth_plot(growth))
 
