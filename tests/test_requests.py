@@ -208,6 +208,28 @@ def test_frames_give_the_same_requests_back():
     assert requests_from_frames(wider, shuffled) == requests
 
 
+def test_requests_cut_together_are_as_each_would_be_alone():
+    """One id and one body for one content, however many are made at once."""
+    rows = [(customer, 1, DAY) for customer in range(1, 6)]
+    odd = 'retro "2017" \\ ñ\x7f'
+    frame = pl.concat([planned(*rows), planned(*rows, badge="odd", reference_id=odd)])
+    frame = frame.with_columns(pl.concat_str("badge", "award_id").alias("award_id"))
+    requests = cut(frame, canaries=["firstaward-2-1-" + DAY])
+    assert len(requests) == 5
+    for one in requests:
+        alone = new_request(
+            ((award.award_id, award.customer_id) for award in one.awards),
+            badge=one.badge,
+            badge_meta_id=one.badge_meta_id,
+            reference_id=one.reference_id,
+            earn_event_date=one.earn_event_date,
+            date_text=DATE_TEXT,
+            is_canary=one.is_canary,
+        )
+        assert one == alone
+        assert json.loads(body(one))["triggeredBy"]["referenceId"] == one.reference_id
+
+
 def test_no_requests_are_two_empty_frames():
     """Nothing planned is nothing reserved, with the right columns."""
     kept, members = cut_requests(planned(), batch_size=3)
