@@ -324,7 +324,11 @@ def plan_for(
             found = known_awards(work.home.audit, badge_meta_id, series)
         return known_by_survivors(found, survivors)
 
-    ours = run.earned_ids() if run is not None else earned_ids(work.home.audit)
+    listed = held_earns(definition)
+    if run is not None:
+        ours = run.earned_ids(listed)
+    else:
+        ours = earned_ids(work.home.audit, listed)
     asked = selection(work.job, definition, read.as_of)
     if asked.customer_ids is not None:
         ids = pl.DataFrame(
@@ -344,7 +348,7 @@ def plan_for(
         facts,
         asked,
         known_awards=known,
-        held=not_ours(held_earns(definition), ours, survivors),
+        held=not_ours(listed, ours, survivors),
         customers=read.accepted.customers,
         target=work.settings.target,
         batch_size=work.settings.capillary_batch_size,

@@ -189,9 +189,12 @@ class Run:
         values = {"badge_meta_id": badge_meta_id, "series": series, **part.values}
         return self.ledger.read_with("known_awards", part.wanted, **values)
 
-    def earned_ids(self) -> pl.Series:
-        """Return the ids of all earns that the ledger knows to be its own."""
-        return self.ledger.read("earned_ids")["earned_badge_id"]
+    def earned_ids(self, listed: pl.DataFrame | None) -> pl.Series:
+        """Return which earns of a list (earned_badge_id) are the ledger's own."""
+        if listed is None:
+            return pl.Series("earned_badge_id", [], dtype=pl.String)
+        wanted = listed.select("earned_badge_id")
+        return self.ledger.read_with("earned_ids", wanted)["earned_badge_id"]
 
     def record_badges(self, facts: Mapping[str, BadgeFacts]) -> None:
         """Record the platform's badges as they were read."""

@@ -108,8 +108,9 @@ async def _side(work: Work, as_of: datetime) -> Side:
     read = await read_activity(work, definition, as_of)
     accepted = read.accepted
     counting = read.found or qualified_here(accepted.files, definition, as_of)
-    ours = earned_ids(work.home.audit)
-    held = not_ours(held_earns(definition), ours, accepted.survivors)
+    listed = held_earns(definition)
+    ours = earned_ids(work.home.audit, listed)
+    held = not_ours(listed, ours, accepted.survivors)
     awards = []
     for badge in definition.badges:
         work.screen.stage(f"awarding {badge.name} of {definition.name}", None)

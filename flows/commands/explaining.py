@@ -306,8 +306,9 @@ def _awards(work: Work, answer: Answer, survivors: pl.DataFrame | None) -> pl.Da
         )
     known = known_awards(work.home.audit, badge.badge_meta_id, badge.series)
     known = known_by_survivors(known, survivors)
-    ours = earned_ids(work.home.audit)
-    held = not_ours(held_earns(definition), ours, survivors)
+    listed = held_earns(definition)
+    ours = earned_ids(work.home.audit, listed)
+    held = not_ours(listed, ours, survivors)
     return classified_awards(
         answer.explanation.met,
         badge,

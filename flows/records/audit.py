@@ -68,11 +68,14 @@ def listed_runs(path: Path) -> pl.DataFrame:
     return queried(path, sql("listed_runs"))
 
 
-def earned_ids(path: Path) -> pl.Series:
-    """Return the ids of all earns that the audit knows to be the ledger's own."""
-    if not path.exists():
+def earned_ids(path: Path, listed: pl.DataFrame | None) -> pl.Series:
+    """Return which earns of a list (earned_badge_id) are the ledger's own."""
+    if listed is None or not path.exists():
         return pl.Series("earned_badge_id", [], dtype=pl.String)
-    return queried(path, sql("earned_ids_in_audit"))["earned_badge_id"]
+    with closing(open_audit(path)) as connection:
+        connection.register("wanted", listed.select("earned_badge_id"))
+        found: pl.DataFrame = connection.sql(sql("earned_ids_in_audit")).pl()
+        return found["earned_badge_id"]
 
 
 def earlier_files(path: Path, import_name: str) -> list[tuple[str, str, str]]:

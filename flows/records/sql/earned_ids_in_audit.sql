@@ -1,3 +1,5 @@
+-- As `earned_ids`, of the audit.
 SELECT earned_badge_id
 FROM audit
-WHERE earned_badge_id IS NOT NULL AND coalesce(proof, '') <> 'held'
+WHERE earned_badge_id IN (SELECT w.earned_badge_id FROM wanted AS w)
+    AND coalesce(proof, '') <> 'held'
