@@ -259,8 +259,7 @@ class Dispatch:
         self, tracked: Tracked, entry: Entry, customer_ids: list[int], decided: Decision
     ) -> list[Step]:
         rows, now = self.settling.rows, utc_now()
-        for outcome in decided.outcomes:
-            rows.outcome(entry, tracked, self._to_be_read(tracked, outcome), now)
+        rows.outcomes(entry, tracked, self._to_be_read(tracked, decided.outcomes), now)
         if not tracked.awards:
             rows.request(entry, tracked, RequestStatus.ANSWERED, now)
             written = self.settling.recorder.hand_over(entry)
@@ -277,14 +276,23 @@ class Dispatch:
             return [Step(tracked, "read", self.settling.shown_at(tracked))]
         return [Step(tracked, "read", self.settling.rest_until(tracked))]
 
-    def _to_be_read(self, tracked: Tracked, outcome: Outcome) -> Outcome:
-        """Hold back a refusal that reading back may contradict.
+    def _to_be_read(
+        self, tracked: Tracked, outcomes: Sequence[Outcome]
+    ) -> Sequence[Outcome]:
+        """Hold back refusals that reading back may contradict.
 
         After an ambiguous attempt, which may have succeeded; and beside an id that was
         made just now.
         """
-        if outcome.status in (AwardStatus.ISSUED, AwardStatus.UNKNOWN):
-            return outcome
+        believed = AwardStatus.ISSUED, AwardStatus.UNKNOWN
+        if all(outcome.status in believed for outcome in outcomes):
+            return outcomes
+        return [
+            outcome if outcome.status in believed else self._held_back(tracked, outcome)
+            for outcome in outcomes
+        ]
+
+    def _held_back(self, tracked: Tracked, outcome: Outcome) -> Outcome:
         if tracked.is_ambiguous:
             tracked.refusals[outcome.customer_id] = outcome
             told = "refused after an ambiguous attempt: to be read back"
@@ -295,7 +303,7 @@ class Dispatch:
             told = "refused beside an id that is new: to be read back"
         else:
             return outcome
-        return replace(outcome, status=AwardStatus.UNKNOWN, proof=None, reason=told)
+        return outcome._replace(status=AwardStatus.UNKNOWN, proof=None, reason=told)
 
     async def _again(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -56,9 +56,11 @@ REQUEST_AWARDS_SCHEMA = pl.Schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestAward:
-    """An award in a request; `position` counts from 0 in the order of sending."""
+class RequestAward(NamedTuple):
+    """An award in a request; `position` counts from 0 in the order of sending.
+
+    A tuple: there may be millions.
+    """
 
     award_id: str
     customer_id: int
@@ -304,11 +306,8 @@ def requests_from_frames(
     columns = request_awards.sort("request_id", "position").select(
         list(REQUEST_AWARDS_SCHEMA)
     )
-    for holder, award_id, customer_id, position in columns.iter_rows():
-        award = RequestAward(
-            award_id=award_id, customer_id=customer_id, position=position
-        )
-        awards.setdefault(holder, []).append(award)
+    for holder, *award in columns.iter_rows():
+        awards.setdefault(holder, []).append(RequestAward._make(award))
     names = [field.name for field in fields(Request) if field.name != "awards"]
     return [
         Request(**row, awards=tuple(awards.get(row["request_id"], ())))
