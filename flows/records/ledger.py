@@ -75,10 +75,14 @@ class Entry:
 
     def add(self, table: str, **row: Any) -> Self:
         """Add one row to a table."""
-        return self.add_many(table, 1, **row)
+        self.rows.setdefault(table, []).append((1, row))
+        return self
 
     def add_many(self, table: str, count: int, **columns: Any) -> Self:
         """Add rows to a table: a list is a column, anything else is in every row."""
+        if count == 1:
+            row = {n: v[0] if isinstance(v, list) else v for n, v in columns.items()}
+            return self.add(table, **row)
         self.rows.setdefault(table, []).append((count, columns))
         return self
 
