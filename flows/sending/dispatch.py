@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,8 +20,9 @@ from flows.platform.capillary import Halted, Line, Platform, utc_now
 from flows.records.ledger import Entry
 from flows.sending.agenda import Agenda, Queues, in_turn
 from flows.sending.canary import AfterCanary, Canaries
+from flows.sending.marks import Marks, is_allowed_ahead
 from flows.sending.settle import Settling, Step
-from flows.sending.tracking import Tracked
+from flows.sending.tracking import Mark, Tracked
 from transforms.errors import NotRecorded
 from transforms.platform.outcomes import Answer, Decision, Outcome, Result, decision
 from transforms.platform.requests import body
@@ -65,6 +65,10 @@ class Dispatch:
         self._too_large: dict[str, int] = {}
         self._failures = 0
         self._queues = Queues((), (), {})
+        self._marks = Marks(self.settling.recorder, self.settling.rows)
+        self._may_mark_ahead = is_allowed_ahead(
+            self.senders, self.platform.settings.capillary_requests_per_minute
+        )
 
     async def run(
         self, planned: Sequence[Tracked], unsettled: Sequence[Tracked] = ()
@@ -114,9 +118,12 @@ class Dispatch:
 
     async def _sender(self) -> None:
         async with self.platform.line() as line:
-            while (step := await self.agenda.take()) is not None:
+            following: Step | None = None
+            while (step := following or await self.agenda.take()) is not None:
                 open_before = len(step.tracked.awards)
+                following = None
                 try:
+                    following = self._ahead(step)
                     await self._take(step, line)
                 except Halted:
                     step.tracked.is_left = True
@@ -125,6 +132,30 @@ class Dispatch:
                 finally:
                     self.progress.done += open_before - len(step.tracked.awards)
                     await self.agenda.finished()
+
+    def _ahead(self, step: Step) -> Step | None:
+        """Take the sender's next request too, and let it be marked meanwhile.
+
+        Not while reading back or a canary's proof may keep the sender for long.
+        """
+        if not self._may_mark_ahead or step.action != "send" or step.tracked.is_canary:
+            return None
+        following = self.agenda.take_ahead(self._is_simple, others=self.senders)
+        if following is not None:
+            self._marks.make_ahead(following.tracked)
+        return following
+
+    def _is_simple(self, step: Step) -> bool:
+        """Tell whether a step is the first attempt of a request like most."""
+        tracked = step.tracked
+        badge = tracked.request.badge_meta_id
+        return not (
+            step.action != "send"
+            or tracked.attempts
+            or tracked.is_canary
+            or badge in self.stopped_badges
+            or badge in self._too_large
+        )
 
     async def _take(self, step: Step, line: Line) -> None:
         tracked = step.tracked
@@ -169,19 +200,24 @@ class Dispatch:
     async def _send(self, tracked: Tracked, line: Line) -> list[Step]:
         badge = tracked.request.badge_meta_id
         if badge in self.stopped_badges:
-            return self._left(tracked)
+            return self._unsent(tracked, "its badge was stopped")
         customer_ids = tracked.customer_ids
         too_large = self._too_large.get(badge)
         if too_large and len(customer_ids) >= too_large and not tracked.attempts:
+            self._marks.take_back(tracked, "too many customers for one call")
             return await self._split(tracked, Entry())
-        attempt_id = uuid.uuid4().hex
+        marks: list[Mark] = []
+
+        async def mark() -> None:
+            if self.agenda.stopped_by is not None:
+                raise Halted
+            marks.append(await self._marks.make(tracked))
+
         try:
-            answer = await line.earn_bulk(
-                body(tracked.request, customer_ids),
-                lambda: self._mark(tracked, attempt_id, customer_ids),
-            )
+            answer = await line.earn_bulk(body(tracked.request, customer_ids), mark)
         except Halted:
-            return self._left(tracked)
+            return self._unsent(tracked, "the run was stopped")
+        attempt_id = marks[0].attempt_id
         tracked.last_ended_at = answer.ended_at
         decided = decision(
             answer,
@@ -213,17 +249,9 @@ class Dispatch:
         tracked.is_left = True
         return []
 
-    async def _mark(
-        self, tracked: Tracked, attempt_id: str, customer_ids: list[int]
-    ) -> None:
-        """Write down that the request goes out, before its first byte leaves."""
-        if self.agenda.stopped_by is not None:
-            raise Halted
-        now = utc_now()
-        entry = self.settling.rows.marked(tracked, attempt_id, customer_ids, now)
-        tracked.attempts += 1
-        tracked.first_attempt_at = tracked.first_attempt_at or now
-        await self.settling.recorder.write(entry)
+    def _unsent(self, tracked: Tracked, reason: str) -> list[Step]:
+        self._marks.take_back(tracked, reason)
+        return self._left(tracked)
 
     async def _follow(
         self,

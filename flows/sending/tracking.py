@@ -7,6 +7,7 @@ or taking it (`flows.sending.dispatch`).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -20,6 +21,8 @@ from transforms.platform.requests import Request
 from transforms.statuses import AwardStatus, Proof, RequestStatus
 
 ACTOR = "retrobadge"
+# The result of an attempt that was marked ahead, and of which no byte left.
+NOT_SENT = "not_sent"
 _OPEN = (AwardStatus.UNKNOWN, AwardStatus.PLANNED)
 # What an award's event keeps of an outcome, under the same names.
 _RECORDED = (
@@ -41,6 +44,15 @@ class OpenAward:
     customer_id: int
     occurrence: int
     status: AwardStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Says that a request goes out; `written` is over when that is durable."""
+
+    attempt_id: str
+    made_at: datetime
+    written: asyncio.Future[None]
 
 
 @dataclass(eq=False)
@@ -139,6 +151,25 @@ class Rows:
         awards = [tracked.awards[customer_id] for customer_id in customer_ids]
         self._move(entry, tracked, awards, AwardStatus.SENT, now)
         return entry
+
+    def unmarked(
+        self, entry: Entry, tracked: Tracked, mark: Mark, now: datetime, reason: str
+    ) -> None:
+        """Add the rows that say: what was marked did not go out, and stays planned."""
+        entry.add(
+            "attempt_results",
+            attempt_id=mark.attempt_id,
+            ended_at=now,
+            seconds=0.0,
+            result=NOT_SENT,
+            customers_listed_well=0,
+            customers_listed_failed=0,
+            customers_missing=0,
+            error_message=reason,
+        )
+        awards = list(tracked.awards.values())
+        self._move(entry, tracked, awards, AwardStatus.PLANNED, now, reason=reason)
+        self._request(entry, tracked, RequestStatus.PLANNED, now, reason)
 
     def answered(
         self, tracked: Tracked, attempt_id: str, answer: Answer, decision: Decision

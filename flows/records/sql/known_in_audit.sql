@@ -12,6 +12,8 @@ WHERE badge_meta_id = $badge_meta_id AND series = $series
             SELECT r.request_id FROM requests AS r
             WHERE r.predecessor_request_id IS NULL
         )
-        AND request_id NOT IN (SELECT t.request_id FROM attempts AS t)
+        AND request_id NOT IN (
+            SELECT t.request_id FROM attempts AS t WHERE t.result <> 'not_sent'
+        )
     )
 ORDER BY customer_id, occurrence, generation
