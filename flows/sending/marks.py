@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from flows.platform.capillary import utc_now
 from flows.records.ledger import Entry
@@ -37,6 +38,7 @@ class Marks:
 
     recorder: Recorder
     rows: Rows
+    clock: Callable[[], datetime] = utc_now
     _ahead: dict[str, Mark] = field(default_factory=dict)
 
     def make_ahead(self, tracked: Tracked) -> None:
@@ -46,7 +48,7 @@ class Marks:
     async def make(self, tracked: Tracked) -> Mark:
         """Return the durable mark of a request that goes out now."""
         mark = self._ahead.get(tracked.request.request_id)
-        if mark is not None and utc_now() - mark.made_at > LONGEST_AHEAD:
+        if mark is not None and self.clock() - mark.made_at > LONGEST_AHEAD:
             self.take_back(tracked, "its turn came late")
             mark = None
         mark = mark or self._made(tracked)
@@ -64,10 +66,12 @@ class Marks:
         mark = self._ahead.pop(tracked.request.request_id, None)
         if mark is not None:
             entry = Entry()
-            self.rows.unmarked(entry, tracked, mark, utc_now(), f"not sent: {reason}")
+            self.rows.unmarked(
+                entry, tracked, mark, self.clock(), f"not sent: {reason}"
+            )
             self.recorder.hand_over(entry)
 
     def _made(self, tracked: Tracked) -> Mark:
-        attempt_id, now = uuid.uuid4().hex, utc_now()
+        attempt_id, now = uuid.uuid4().hex, self.clock()
         entry = self.rows.marked(tracked, attempt_id, tracked.customer_ids, now)
         return Mark(attempt_id, now, self.recorder.hand_over(entry))

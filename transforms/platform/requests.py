@@ -302,14 +302,17 @@ def requests_from_frames(
     Further columns are left alone. Nothing is computed anew: id, date and body are
     what was written down.
     """
-    awards: dict[str, list[RequestAward]] = {}
-    columns = request_awards.sort("request_id", "position").select(
-        list(REQUEST_AWARDS_SCHEMA)
+    members = (
+        request_awards.sort("request_id", "position")
+        .group_by("request_id", maintain_order=True)
+        .agg(RequestAward._fields)
     )
-    for holder, *award in columns.iter_rows():
-        awards.setdefault(holder, []).append(RequestAward._make(award))
+    awards = {
+        holder: tuple(map(RequestAward._make, zip(*columns, strict=True)))
+        for holder, *columns in members.iter_rows()
+    }
     names = [field.name for field in fields(Request) if field.name != "awards"]
     return [
-        Request(**row, awards=tuple(awards.get(row["request_id"], ())))
+        Request(**row, awards=awards.get(row["request_id"], ()))
         for row in requests.select(names).iter_rows(named=True)
     ]
