@@ -73,7 +73,7 @@ PACES = [
 
 @pytest.mark.parametrize(("senders", "calls_a_minute", "expected"), PACES)
 def test_no_more_is_marked_ahead_than_a_second_of_pacing(
-    senders: int, calls_a_minute: int, expected: bool
+    senders: int, calls_a_minute: int, *, expected: bool
 ) -> None:
     """Each sender marks one ahead, or none does."""
     assert is_allowed_ahead(senders, calls_a_minute) is expected

@@ -20,7 +20,7 @@ from flows.platform.capillary import Halted, Line, Platform, utc_now
 from flows.records.ledger import Entry
 from flows.sending.agenda import Agenda, Queues, in_turn
 from flows.sending.canary import AfterCanary, Canaries
-from flows.sending.marks import Marks, is_allowed_ahead
+from flows.sending.marks import LONGEST_AHEAD, Marks, is_allowed_ahead
 from flows.sending.settle import Settling, Step
 from flows.sending.tracking import Mark, Tracked
 from transforms.errors import NotRecorded
@@ -65,6 +65,7 @@ class Dispatch:
         self._too_large: dict[str, int] = {}
         self._failures = 0
         self._queues = Queues((), (), {})
+        self._is_slow = False
         self._marks = Marks(self.settling.recorder, self.settling.rows)
         self._may_mark_ahead = is_allowed_ahead(
             self.senders, self.platform.settings.capillary_requests_per_minute
@@ -136,9 +137,12 @@ class Dispatch:
     def _ahead(self, step: Step) -> Step | None:
         """Take the sender's next request too, and let it be marked meanwhile.
 
-        Not while reading back or a canary's proof may keep the sender for long.
+        Not while reading back, a canary's proof, or a slow platform may keep the sender
+        for long: its mark would have to be made anew.
         """
-        if not self._may_mark_ahead or step.action != "send" or step.tracked.is_canary:
+        if not self._may_mark_ahead or self._is_slow:
+            return None
+        if step.action != "send" or step.tracked.is_canary:
             return None
         following = self.agenda.take_ahead(self._is_simple, others=self.senders)
         if following is not None:
@@ -218,6 +222,7 @@ class Dispatch:
         except Halted:
             return self._unsent(tracked, "the run was stopped")
         attempt_id = marks[0].attempt_id
+        self._is_slow = answer.seconds > LONGEST_AHEAD.total_seconds()
         tracked.last_ended_at = answer.ended_at
         decided = decision(
             answer,
