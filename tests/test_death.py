@@ -34,11 +34,13 @@ class Death:
     call: int
     moment: str
     faults: tuple[Fault, ...] = ()
+    senders: int = 8
 
     def __str__(self) -> str:
         """Return the name of its test."""
         struck = "after a fault" if self.faults else "plain"
-        return f"{self.moment} {self.call}, {struck}"
+        ahead = "" if self.senders > 2 else ", marked ahead"
+        return f"{self.moment} {self.call}, {struck}{ahead}"
 
 
 # The third call of a badge is not answered, so that there is something to settle.
@@ -46,6 +48,13 @@ STRUCK = (Fault("crash", nth=3, badge_meta_id=BADGE), Fault("part_drop", nth=6))
 DEATHS = [
     *(Death(call, moment) for call in range(1, 16) for moment in ("asked", "answered")),
     *(Death(call, "answered", STRUCK) for call in range(14, 26)),
+    # With few senders most requests are marked while the one before is out.
+    *(
+        Death(call, moment, senders=senders)
+        for call, senders in ((2, 1), (4, 2), (6, 1), (7, 2))
+        for moment in ("asked", "answered")
+    ),
+    *(Death(call, "answered", STRUCK, senders=1) for call in (5, 16)),
 ]
 
 
@@ -53,7 +62,7 @@ def _died(death: Death) -> tuple[int | None, int, Counter[str], tuple[int, ...],
     """Kill a run at a moment, finish it; return how that ended and what is there."""
     with (
         tempfile.TemporaryDirectory(prefix="death-") as place,
-        mortal(Path(place)) as it,
+        mortal(Path(place), CAPILLARY_MAX_IN_FLIGHT=str(death.senders)) as it,
     ):
         for fault in death.faults:
             it.brand.sandbox.fault(fault)

@@ -246,3 +246,52 @@ def test_whatever_comes_back_decides_without_failing(body: Any, status: int) -> 
         assert total == 2
     for one in found.outcomes:
         assert (one.earned_badge_id is not None) == (one.status is AwardStatus.ISSUED)
+
+
+LISTED = st.lists(
+    st.fixed_dictionaries(
+        {"customerId": st.sampled_from([1, 2, 1, 2, "1", 1.0, True, None, 3])},
+        optional={
+            "earnedBadgeId": st.sampled_from(["a", "b", "c", "", None, 7]),
+            "issuedId": st.sampled_from(["a", "d", None]),
+            "status": st.sampled_from(["LIVE", "EXPIRED", "", None, 1]),
+        },
+    ),
+    max_size=3,
+)
+
+
+@given(
+    listed=LISTED,
+    name=st.sampled_from(["issuedBadges", "earnedBadgesList"]),
+    count=st.sampled_from([None, 2, 3]),
+)
+def test_an_answer_without_oddities_is_read_as_if_it_had_some(
+    listed: list[dict[str, Any]], name: str, count: int | None
+) -> None:
+    """What is read all at once says the same as what is taken apart item by item."""
+    data = {name: listed, "totalCount": count, "expiresOn": 1_800_000_000}
+    odd = {name: [item | {"note": "odd"} for item in listed]}
+
+    plain = decided(answer({"data": data}))
+
+    assert plain == decided(answer({"data": data | odd}))
+
+
+def test_most_answers_are_read_all_at_once() -> None:
+    """The order of the answer is no matter, that of the request is kept."""
+    listed = [new_item(3), new_item(1), new_item(2, status="LIVE")]
+    body = new_body(*listed, expiresOnISO="2027-01-01T00:00:00Z")
+
+    found = decided(answer(body), asked=(2, 3, 1))
+
+    assert shown(found) == "2:issued 3:issued 1:issued"
+    assert [one.earned_badge_id for one in found.outcomes] == [
+        earned_id(customer_id) for customer_id in (2, 3, 1)
+    ]
+    assert [one.badge_status for one in found.outcomes] == ["LIVE", None, None]
+    assert {one.expires_on for one in found.outcomes} == {
+        datetime(2027, 1, 1, tzinfo=UTC)
+    }
+    assert {one.proof for one in found.outcomes} == {Proof.ANSWER}
+    assert not found.alarms

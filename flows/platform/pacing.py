@@ -99,6 +99,10 @@ class Pace:
             while seconds := self.take():
                 await self._sleep(seconds)
 
+    def turn_at_once(self) -> bool:
+        """Take a turn if nobody waits for one and it has come; tell whether it did."""
+        return not self._one_by_one().locked() and not self.take()
+
     def take(self) -> float:
         """Take a turn and return 0, or return the seconds after which to ask again."""
         with self._turns() as (turns, ring, now):

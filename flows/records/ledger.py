@@ -52,6 +52,8 @@ VIEWS = ("award_states", "request_states")
 ADDITIONS = ("add_runs_requests_per_minute", "create_reconciliations")
 # DuckDB keeps a table in groups of so many rows.
 _ROWS_A_GROUP = 122_880
+# So many rows at most are inserted as values, not by way of a frame.
+_FEW = 64
 _SEQUENCED = ("award_events", "request_events")
 
 
@@ -60,18 +62,30 @@ def sql(name: str) -> str:
     return files("flows.records.sql").joinpath(f"{name}.sql").read_text("utf-8")
 
 
+Block = tuple[int, Mapping[str, Any]]
+
+
 @dataclass
 class Entry:
     """Rows that belong together: they are written in one transaction or not at all.
 
-    Each maps column names to values; `event_seq` is given by the ledger.
+    Each table has blocks of rows: how many there are, and by column a list with a value
+    for each, or one value for all. `event_seq` is given by the ledger.
     """
 
-    rows: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
+    rows: dict[str, list[Block]] = field(default_factory=dict)
 
     def add(self, table: str, **row: Any) -> Self:
         """Add one row to a table."""
-        self.rows.setdefault(table, []).append(row)
+        self.rows.setdefault(table, []).append((1, row))
+        return self
+
+    def add_many(self, table: str, count: int, **columns: Any) -> Self:
+        """Add rows to a table: a list is a column, anything else is in every row."""
+        if count == 1:
+            row = {n: v[0] if isinstance(v, list) else v for n, v in columns.items()}
+            return self.add(table, **row)
+        self.rows.setdefault(table, []).append((count, columns))
         return self
 
 
@@ -136,15 +150,21 @@ class Ledger:
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write all rows of all entries in one transaction."""
-        rows: dict[str, list[Mapping[str, Any]]] = {}
+        rows: dict[str, list[Block]] = {}
         for entry in entries:
             for table, added in entry.rows.items():
                 rows.setdefault(table, []).extend(added)
-        self.append({t: self._frame(t, found) for t, found in rows.items()})
+        with self._transaction() as connection:
+            for table, blocks in rows.items():
+                if len(blocks) <= _FEW and all(count == 1 for count, _ in blocks):
+                    self._insert_few(connection, table, [row for _, row in blocks])
+                else:
+                    self._insert(connection, table, self._frame(table, blocks))
 
     def write_rows(self, table: str, rows: list[Mapping[str, Any]]) -> None:
         """Write rows of one table in a transaction of their own."""
-        self.append({table: self._frame(table, rows)} if rows else {})
+        blocks = [(1, row) for row in rows]
+        self.append({table: self._frame(table, blocks)} if rows else {})
 
     def append(
         self,
@@ -164,12 +184,7 @@ class Ledger:
             for name in statements:
                 connection.execute(sql(name))
             for table, frame in frames.items():
-                numbered = self._numbered(table, frame)
-                connection.register("incoming", _in_groups(numbered))
-                connection.execute(
-                    f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608
-                )
-                connection.unregister("incoming")
+                self._insert(connection, table, frame)
 
     def update_run(self, run_id: str, values: Mapping[str, Any]) -> None:
         """Set columns of one run's row."""
@@ -197,6 +212,37 @@ class Ledger:
                     file=self.path.name,
                 ) from error
 
+    def _insert(
+        self, connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame
+    ) -> None:
+        connection.register("incoming", _in_groups(self._numbered(table, frame)))
+        connection.execute(
+            f"INSERT INTO {table} BY NAME SELECT * FROM incoming"  # noqa: S608
+        )
+        connection.unregister("incoming")
+
+    def _insert_few(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        rows: list[Mapping[str, Any]],
+    ) -> None:
+        """Insert rows as values: of a few, a frame costs more than its rows."""
+        names = [name for name in self._schema(table) if _has(rows, name)]
+        values = [[row.get(name) for name in names] for row in rows]
+        if table in _SEQUENCED:
+            names.append("event_seq")
+            for number, row in enumerate(values, self._sequence + 1):
+                row.append(number)
+            self._sequence += len(values)
+        columns = ", ".join(f'"{name}"' for name in names)
+        marks = f"({', '.join('?' * len(names))})"
+        connection.execute(
+            f"INSERT INTO {table} ({columns}) "  # noqa: S608
+            f"VALUES {', '.join([marks] * len(values))}",
+            [value for row in values for value in row],
+        )
+
     def _numbered(self, table: str, frame: pl.DataFrame) -> pl.DataFrame:
         if table not in _SEQUENCED:
             return frame
@@ -205,7 +251,23 @@ class Ledger:
         numbers = pl.int_range(first, first + pl.len(), dtype=pl.Int64)
         return frame.with_columns(numbers.alias("event_seq"))
 
-    def _frame(self, table: str, rows: list[Mapping[str, Any]]) -> pl.DataFrame:
+    def _frame(self, table: str, blocks: list[Block]) -> pl.DataFrame:
+        """Return blocks as a frame of the columns that any of them has."""
+        rows = [columns for _, columns in blocks]
+        counts = [count for count, _ in blocks]
+        block_of = [n for n, count in enumerate(counts) for _ in range(count)]
+        frame = {}
+        for name, kind in self._schema(table).items():
+            if not _has(rows, name):
+                continue
+            values = [row.get(name) for row in rows]
+            if any(type(value) is list for value in values):
+                frame[name] = pl.Series(_in_every_row(values, counts), dtype=kind)
+            else:
+                frame[name] = pl.Series(values, dtype=kind).gather(block_of)
+        return pl.DataFrame(frame)
+
+    def _schema(self, table: str) -> dict[str, pl.DataType]:
         if table not in self._schemas:
             query = f"SELECT * FROM {table} LIMIT 0"  # noqa: S608
             cursor = self.cursor()
@@ -213,11 +275,20 @@ class Ledger:
                 self._schemas[table] = dict(cursor.sql(query).pl().schema)
             finally:
                 cursor.close()
-        schema = self._schemas[table]
-        used = {name: kind for name, kind in schema.items() if name != "event_seq"}
-        # Column by column: twice as fast as Polars is with a list of mappings.
-        columns = {name: [row.get(name) for row in rows] for name in used}
-        return pl.DataFrame(columns, schema=used)
+        return self._schemas[table]
+
+
+def _has(rows: Iterable[Mapping[str, Any]], name: str) -> bool:
+    """Tell whether any of these rows or blocks says something in a column."""
+    return any(row.get(name) is not None for row in rows)
+
+
+def _in_every_row(values: list[Any], counts: list[int]) -> list[Any]:
+    """Return one column: lists one after the other, what is no list in every row."""
+    column: list[Any] = []
+    for value, count in zip(values, counts, strict=True):
+        column += value if type(value) is list else [value] * count
+    return column
 
 
 def open_ledger(path: Path, *, now: datetime) -> Ledger:

@@ -71,6 +71,20 @@ class Agenda:
                 await self._until_changed(wait)
             return None
 
+    def take_ahead(
+        self, is_wanted: Callable[[Step], bool], *, others: int
+    ) -> Step | None:
+        """Return the next ready step too if it is wanted and enough is left for others.
+
+        Whoever takes it is to finish it like any other.
+        """
+        if self.stopped_by is not None or len(self._ready) <= others:
+            return None
+        if not is_wanted(self._ready[0]):
+            return None
+        self._busy += 1
+        return self._ready.popleft()
+
     async def finished(self) -> None:
         """Say that a step that was taken has come to its end."""
         self._busy -= 1

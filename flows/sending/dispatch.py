@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,8 +20,9 @@ from flows.platform.capillary import Halted, Line, Platform, utc_now
 from flows.records.ledger import Entry
 from flows.sending.agenda import Agenda, Queues, in_turn
 from flows.sending.canary import AfterCanary, Canaries
+from flows.sending.marks import LONGEST_AHEAD, Marks, is_allowed_ahead
 from flows.sending.settle import Settling, Step
-from flows.sending.tracking import Tracked
+from flows.sending.tracking import Mark, Tracked
 from transforms.errors import NotRecorded
 from transforms.platform.outcomes import Answer, Decision, Outcome, Result, decision
 from transforms.platform.requests import body
@@ -65,6 +65,11 @@ class Dispatch:
         self._too_large: dict[str, int] = {}
         self._failures = 0
         self._queues = Queues((), (), {})
+        self._is_slow = False
+        self._marks = Marks(self.settling.recorder, self.settling.rows)
+        self._may_mark_ahead = is_allowed_ahead(
+            self.senders, self.platform.settings.capillary_requests_per_minute
+        )
 
     async def run(
         self, planned: Sequence[Tracked], unsettled: Sequence[Tracked] = ()
@@ -114,9 +119,12 @@ class Dispatch:
 
     async def _sender(self) -> None:
         async with self.platform.line() as line:
-            while (step := await self.agenda.take()) is not None:
+            following: Step | None = None
+            while (step := following or await self.agenda.take()) is not None:
                 open_before = len(step.tracked.awards)
+                following = None
                 try:
+                    following = self._ahead(step)
                     await self._take(step, line)
                 except Halted:
                     step.tracked.is_left = True
@@ -125,6 +133,33 @@ class Dispatch:
                 finally:
                     self.progress.done += open_before - len(step.tracked.awards)
                     await self.agenda.finished()
+
+    def _ahead(self, step: Step) -> Step | None:
+        """Take the sender's next request too, and let it be marked meanwhile.
+
+        Not while reading back, a canary's proof, or a slow platform may keep the sender
+        for long: its mark would have to be made anew.
+        """
+        if not self._may_mark_ahead or self._is_slow:
+            return None
+        if step.action != "send" or step.tracked.is_canary:
+            return None
+        following = self.agenda.take_ahead(self._is_simple, others=self.senders)
+        if following is not None:
+            self._marks.make_ahead(following.tracked)
+        return following
+
+    def _is_simple(self, step: Step) -> bool:
+        """Tell whether a step is the first attempt of a request like most."""
+        tracked = step.tracked
+        badge = tracked.request.badge_meta_id
+        return not (
+            step.action != "send"
+            or tracked.attempts
+            or tracked.is_canary
+            or badge in self.stopped_badges
+            or badge in self._too_large
+        )
 
     async def _take(self, step: Step, line: Line) -> None:
         tracked = step.tracked
@@ -169,19 +204,25 @@ class Dispatch:
     async def _send(self, tracked: Tracked, line: Line) -> list[Step]:
         badge = tracked.request.badge_meta_id
         if badge in self.stopped_badges:
-            return self._left(tracked)
+            return self._unsent(tracked, "its badge was stopped")
         customer_ids = tracked.customer_ids
         too_large = self._too_large.get(badge)
         if too_large and len(customer_ids) >= too_large and not tracked.attempts:
+            self._marks.take_back(tracked, "too many customers for one call")
             return await self._split(tracked, Entry())
-        attempt_id = uuid.uuid4().hex
+        marks: list[Mark] = []
+
+        async def mark() -> None:
+            if self.agenda.stopped_by is not None:
+                raise Halted
+            marks.append(await self._marks.make(tracked))
+
         try:
-            answer = await line.earn_bulk(
-                body(tracked.request, customer_ids),
-                lambda: self._mark(tracked, attempt_id, customer_ids),
-            )
+            answer = await line.earn_bulk(body(tracked.request, customer_ids), mark)
         except Halted:
-            return self._left(tracked)
+            return self._unsent(tracked, "the run was stopped")
+        attempt_id = marks[0].attempt_id
+        self._is_slow = answer.seconds > LONGEST_AHEAD.total_seconds()
         tracked.last_ended_at = answer.ended_at
         decided = decision(
             answer,
@@ -213,17 +254,9 @@ class Dispatch:
         tracked.is_left = True
         return []
 
-    async def _mark(
-        self, tracked: Tracked, attempt_id: str, customer_ids: list[int]
-    ) -> None:
-        """Write down that the request goes out, before its first byte leaves."""
-        if self.agenda.stopped_by is not None:
-            raise Halted
-        now = utc_now()
-        entry = self.settling.rows.marked(tracked, attempt_id, customer_ids, now)
-        tracked.attempts += 1
-        tracked.first_attempt_at = tracked.first_attempt_at or now
-        await self.settling.recorder.write(entry)
+    def _unsent(self, tracked: Tracked, reason: str) -> list[Step]:
+        self._marks.take_back(tracked, reason)
+        return self._left(tracked)
 
     async def _follow(
         self,
@@ -259,8 +292,7 @@ class Dispatch:
         self, tracked: Tracked, entry: Entry, customer_ids: list[int], decided: Decision
     ) -> list[Step]:
         rows, now = self.settling.rows, utc_now()
-        for outcome in decided.outcomes:
-            rows.outcome(entry, tracked, self._to_be_read(tracked, outcome), now)
+        rows.outcomes(entry, tracked, self._to_be_read(tracked, decided.outcomes), now)
         if not tracked.awards:
             rows.request(entry, tracked, RequestStatus.ANSWERED, now)
             written = self.settling.recorder.hand_over(entry)
@@ -277,14 +309,23 @@ class Dispatch:
             return [Step(tracked, "read", self.settling.shown_at(tracked))]
         return [Step(tracked, "read", self.settling.rest_until(tracked))]
 
-    def _to_be_read(self, tracked: Tracked, outcome: Outcome) -> Outcome:
-        """Hold back a refusal that reading back may contradict.
+    def _to_be_read(
+        self, tracked: Tracked, outcomes: Sequence[Outcome]
+    ) -> Sequence[Outcome]:
+        """Hold back refusals that reading back may contradict.
 
         After an ambiguous attempt, which may have succeeded; and beside an id that was
         made just now.
         """
-        if outcome.status in (AwardStatus.ISSUED, AwardStatus.UNKNOWN):
-            return outcome
+        believed = AwardStatus.ISSUED, AwardStatus.UNKNOWN
+        if all(outcome.status in believed for outcome in outcomes):
+            return outcomes
+        return [
+            outcome if outcome.status in believed else self._held_back(tracked, outcome)
+            for outcome in outcomes
+        ]
+
+    def _held_back(self, tracked: Tracked, outcome: Outcome) -> Outcome:
         if tracked.is_ambiguous:
             tracked.refusals[outcome.customer_id] = outcome
             told = "refused after an ambiguous attempt: to be read back"
@@ -295,7 +336,7 @@ class Dispatch:
             told = "refused beside an id that is new: to be read back"
         else:
             return outcome
-        return replace(outcome, status=AwardStatus.UNKNOWN, proof=None, reason=told)
+        return outcome._replace(status=AwardStatus.UNKNOWN, proof=None, reason=told)
 
     async def _again(
         self,

@@ -159,12 +159,11 @@ class Settling:
     async def _believe(self, tracked: Tracked, refusals: dict[int, Outcome]) -> None:
         """Settle refusals that reading back did not contradict."""
         entry, now = Entry(), utc_now()
-        for customer_id, outcome in list(refusals.items()):
-            if customer_id in tracked.awards:
-                self.rows.outcome(entry, tracked, outcome, now)
-                if outcome.is_doubtful:
-                    badge = tracked.request.badge_meta_id
-                    self._doubts[badge] = self._doubts.get(badge, 0) + 1
+        believed = [o for c, o in refusals.items() if c in tracked.awards]
+        self.rows.outcomes(entry, tracked, believed, now)
+        if doubtful := sum(outcome.is_doubtful for outcome in believed):
+            badge = tracked.request.badge_meta_id
+            self._doubts[badge] = self._doubts.get(badge, 0) + doubtful
         if not tracked.awards:
             self.rows.request(entry, tracked, RequestStatus.ANSWERED, now)
         if entry.rows:

@@ -7,9 +7,12 @@ or taking it (`flows.sending.dispatch`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import repeat
+from typing import Any
 
 from flows.records.ledger import Entry
 from transforms.platform.evidence import Found, Sought
@@ -18,6 +21,19 @@ from transforms.platform.requests import Request
 from transforms.statuses import AwardStatus, Proof, RequestStatus
 
 ACTOR = "retrobadge"
+# The result of an attempt that was marked ahead, and of which no byte left.
+NOT_SENT = "not_sent"
+_OPEN = (AwardStatus.UNKNOWN, AwardStatus.PLANNED)
+# What an award's event keeps of an outcome, under the same names.
+_RECORDED = (
+    "reason",
+    "proof",
+    "earned_badge_id",
+    "badge_status",
+    "expires_on",
+    "error_code",
+    "error_message",
+)
 
 
 @dataclass(slots=True)
@@ -28,6 +44,15 @@ class OpenAward:
     customer_id: int
     occurrence: int
     status: AwardStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Says that a request goes out; `written` is over when that is durable."""
+
+    attempt_id: str
+    made_at: datetime
+    written: asyncio.Future[None]
 
 
 @dataclass(eq=False)
@@ -123,11 +148,28 @@ class Rows:
             customers=len(customer_ids),
         )
         self._request(entry, tracked, RequestStatus.SENT, now)
-        for customer_id in customer_ids:
-            award = tracked.awards[customer_id]
-            self._award(entry, tracked, award, AwardStatus.SENT, now)
-            award.status = AwardStatus.SENT
+        awards = [tracked.awards[customer_id] for customer_id in customer_ids]
+        self._move(entry, tracked, awards, AwardStatus.SENT, now)
         return entry
+
+    def unmarked(
+        self, entry: Entry, tracked: Tracked, mark: Mark, now: datetime, reason: str
+    ) -> None:
+        """Add the rows that say: what was marked did not go out, and stays planned."""
+        entry.add(
+            "attempt_results",
+            attempt_id=mark.attempt_id,
+            ended_at=now,
+            seconds=0.0,
+            result=NOT_SENT,
+            customers_listed_well=0,
+            customers_listed_failed=0,
+            customers_missing=0,
+            error_message=reason,
+        )
+        awards = list(tracked.awards.values())
+        self._move(entry, tracked, awards, AwardStatus.PLANNED, now, reason=reason)
+        self._request(entry, tracked, RequestStatus.PLANNED, now, reason)
 
     def answered(
         self, tracked: Tracked, attempt_id: str, answer: Answer, decision: Decision
@@ -157,38 +199,37 @@ class Rows:
             body=None if is_clean else answer.body.decode("utf-8", "replace")[:20_000],
         )
 
-    def outcome(
+    def outcomes(
         self,
         entry: Entry,
         tracked: Tracked,
-        outcome: Outcome,
+        outcomes: Sequence[Outcome],
         now: datetime,
         *,
         reason: str | None = None,
     ) -> None:
-        """Add one customer's outcome; a known end takes the award off the request."""
-        award = tracked.awards[outcome.customer_id]
-        self._award(
-            entry,
-            tracked,
-            award,
-            outcome.status,
-            now,
-            reason=reason or outcome.reason,
-            proof=outcome.proof,
-            earned_badge_id=outcome.earned_badge_id,
-            badge_status=outcome.badge_status,
-            expires_on=outcome.expires_on,
-            error_code=outcome.error_code,
-            error_message=outcome.error_message,
+        """Add customers' outcomes; a known end takes the award off the request."""
+        if not outcomes:
+            return
+        awards = [tracked.awards[outcome.customer_id] for outcome in outcomes]
+        columns = dict(
+            zip(Outcome._fields, map(list, zip(*outcomes, strict=True)), strict=True)
         )
-        award.status = outcome.status
-        if outcome.status not in (AwardStatus.UNKNOWN, AwardStatus.PLANNED):
-            del tracked.awards[outcome.customer_id]
-            tracked.refusals.pop(outcome.customer_id, None)
-            tracked.doubted.pop(outcome.customer_id, None)
-            if tracked.is_canary:
-                tracked.ended.append(outcome)
+        statuses: list[AwardStatus] = columns.pop("status")
+        told = {name: columns[name] for name in _RECORDED}
+        if reason is not None:
+            told["reason"] = [reason] * len(outcomes)
+        self._move(entry, tracked, awards, statuses, now, **told)
+        for outcome in outcomes:
+            if outcome.status not in _OPEN:
+                self._ended(tracked, outcome)
+
+    def _ended(self, tracked: Tracked, outcome: Outcome) -> None:
+        del tracked.awards[outcome.customer_id]
+        tracked.refusals.pop(outcome.customer_id, None)
+        tracked.doubted.pop(outcome.customer_id, None)
+        if tracked.is_canary:
+            tracked.ended.append(outcome)
 
     def moved(
         self,
@@ -202,14 +243,12 @@ class Rows:
         error_code: int | None = None,
     ) -> None:
         """Add the move of awards that stay on the request."""
-        for customer_id in customer_ids:
-            award = tracked.awards[customer_id]
-            if award.status is status and reason is None:
-                continue
-            self._award(
-                entry, tracked, award, status, now, reason=reason, error_code=error_code
-            )
-            award.status = status
+        awards = [tracked.awards[customer_id] for customer_id in customer_ids]
+        if reason is None:
+            awards = [award for award in awards if award.status is not status]
+        self._move(
+            entry, tracked, awards, status, now, reason=reason, error_code=error_code
+        )
 
     def found(
         self,
@@ -226,7 +265,7 @@ class Rows:
             proof=Proof.READ_BACK,
             earned_badge_id=found.earned_badge_id,
         )
-        self.outcome(entry, tracked, outcome, now, reason="found by reading back")
+        self.outcomes(entry, tracked, [outcome], now, reason="found by reading back")
 
     def request(
         self,
@@ -264,9 +303,8 @@ class Rows:
                 family=tracked.family,
             )
             new.first_attempt_at = tracked.first_attempt_at
-            for award in new.awards.values():
-                self._award(entry, new, award, AwardStatus.PLANNED, now, reason=reason)
-                award.status = AwardStatus.PLANNED
+            planned, moving = AwardStatus.PLANNED, list(new.awards.values())
+            self._move(entry, new, moving, planned, now, reason=reason)
             self._request(entry, new, RequestStatus.PLANNED, now, reason)
             made.append(new)
         for new in made:
@@ -293,39 +331,42 @@ class Rows:
             reason=reason,
         )
 
-    def _award(
+    def _move(
         self,
         entry: Entry,
         tracked: Tracked,
-        award: OpenAward,
-        status: AwardStatus,
+        awards: Sequence[OpenAward],
+        status: AwardStatus | list[AwardStatus],
         now: datetime,
-        *,
-        reason: str | None = None,
-        proof: Proof | None = None,
-        earned_badge_id: str | None = None,
-        badge_status: str | None = None,
-        expires_on: datetime | None = None,
-        error_code: int | None = None,
-        error_message: str | None = None,
+        **told: Any,
     ) -> None:
-        entry.add(
+        """Add the moves of awards: what is told of them is a list, or true of all."""
+        if not awards:
+            return
+        told = {name: _once(value) for name, value in told.items()}
+        entry.add_many(
             "award_events",
-            award_id=award.award_id,
+            len(awards),
+            award_id=[award.award_id for award in awards],
             changed_at=now,
-            from_status=str(award.status),
-            to_status=str(status),
+            from_status=_once([award.status for award in awards]),
+            to_status=_once(status),
             run_id=self.run_id,
             request_id=tracked.request.request_id,
             actor=ACTOR,
-            reason=reason,
-            proof=None if proof is None else str(proof),
-            earned_badge_id=earned_badge_id,
-            badge_status=badge_status,
-            expires_on=expires_on,
-            error_code=error_code,
-            error_message=error_message,
+            **{name: value for name, value in told.items() if value is not None},
         )
+        statuses = status if isinstance(status, list) else repeat(status)
+        for award, moved_to in zip(awards, statuses, strict=False):
+            award.status = moved_to
+
+
+def _once(column: Any) -> Any:
+    """Return the one value of a column that has the same in every row, else it."""
+    if not isinstance(column, list):
+        return column
+    first = column[0]
+    return first if column.count(first) == len(column) else column
 
 
 def add_request(
@@ -353,11 +394,12 @@ def add_request(
         body_tail=request.body_tail,
         reserved_at=now,
     )
-    for award in request.awards:
-        entry.add(
-            "request_awards",
-            request_id=request.request_id,
-            award_id=award.award_id,
-            customer_id=award.customer_id,
-            position=award.position,
-        )
+    award_ids, customer_ids, positions = map(list, zip(*request.awards, strict=True))
+    entry.add_many(
+        "request_awards",
+        len(request.awards),
+        request_id=request.request_id,
+        award_id=award_ids,
+        customer_id=customer_ids,
+        position=positions,
+    )

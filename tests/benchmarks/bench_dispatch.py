@@ -32,6 +32,7 @@ from flows.sending import reserve
 from flows.sending.canary import Canaries
 from flows.sending.dispatch import Dispatch
 from flows.sending.recorder import Recorder
+from flows.sending.sending import planned
 from flows.sending.settle import Settling, Waits
 from flows.sending.tracking import Rows
 from flows.settings import Settings, settings
@@ -98,7 +99,7 @@ async def _send_all(folder: Path, sending: Sending, port: int) -> float:
             Canaries(settling, 1.0, is_on=False),
             sending.senders,
         )
-        await dispatch.run(reserve.planned(ledger, timeout=120))
+        await dispatch.run(planned(ledger, timeout=120))
     seconds = time.perf_counter() - begun
     issued = dict(ledger.read("status_counts", run_id="bench").iter_rows())
     ledger.close()

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -70,9 +71,8 @@ class Result(StrEnum):
     AMBIGUOUS = "ambiguous"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """What one answer says of one customer.
+class Outcome(NamedTuple):
+    """What one answer says of one customer; a tuple, for there are a million of them.
 
     `is_doubtful`: refused, beside an id that the platform made during this very call.
     An id beside an error means nothing, but one that new is a reason to read back
@@ -111,12 +111,12 @@ class Decision:
     @property
     def listed_well(self) -> int:
         """Count the customers listed without error and with an id."""
-        return sum(o.status is AwardStatus.ISSUED for o in self.outcomes)
+        return [o.status for o in self.outcomes].count(AwardStatus.ISSUED)
 
     @property
     def missing(self) -> int:
         """Count the customers about whom the answer says nothing that decides."""
-        return sum(o.status is AwardStatus.UNKNOWN for o in self.outcomes)
+        return [o.status for o in self.outcomes].count(AwardStatus.UNKNOWN)
 
     @property
     def listed_failed(self) -> int:
@@ -154,14 +154,16 @@ def decision(  # noqa: PLR0911  a case a line
     if envelope is None:
         return _without_envelope(answer)
     data = _mapping(envelope.get("data"))
-    items = _items(data)
-    if items is None or not _may_decide(answer.http_status):
+    if not _has_lists(data) or not _may_decide(answer.http_status):
         return _whole_request(answer, envelope, customer_ids)
     if echo := _wrong_echo(data, badge_meta_id, request_id):
         return Decision(result=Result.AMBIGUOUS, alarms=(echo,), error_message=echo)
+    if issued := _all_issued(data, customer_ids):
+        alarms = _miscounts(data, listed=len(issued), failed=0)
+        return Decision(result=Result.ANSWERED, outcomes=issued, alarms=alarms)
     return _per_customer(
         data,
-        items,
+        _items(data),
         customer_ids,
         doubly_awarded=frozenset(doubly_awarded),
         since=answer.started_at - CLOCK_TOLERANCE,
@@ -198,8 +200,7 @@ def _may_decide(http_status: int) -> bool:
 _NOTHING: dict[str, Any] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
+class _Item(NamedTuple):
     """One element of an answer's lists, in either shape."""
 
     customer_id: int | None
@@ -211,18 +212,56 @@ class _Item:
     error_message: str | None
 
 
-def _items(data: Mapping[str, Any]) -> list[_Item] | None:
-    """Return the items of both shapes (contract 1.4, 1.5), or None without any list."""
-    lists = [data.get(key) for key in ("issuedBadges", "earnedBadgesList")]
-    failed = data.get("failedEarnBadgeErrorList")
-    if not any(isinstance(found, list) for found in [*lists, failed]):
-        return None
+_GOOD = ("issuedBadges", "earnedBadgesList")
+_BAD = "failedEarnBadgeErrorList"
+# What an item without an error and without an end of its own may hold.
+_PLAIN = frozenset({"customerId", "earnedBadgeId", "issuedId", "status"})
+
+
+def _has_lists(data: Mapping[str, Any]) -> bool:
+    return any(isinstance(data.get(name), list) for name in (*_GOOD, _BAD))
+
+
+def _rows(data: Mapping[str, Any], *names: str) -> list[Any]:
+    lists = (data.get(name) for name in names)
+    return [row for found in lists if isinstance(found, list) for row in found]
+
+
+def _all_issued(
+    data: Mapping[str, Any], customer_ids: Sequence[int]
+) -> tuple[Outcome, ...]:
+    """Return the outcomes of an answer like most: all who were asked for were issued.
+
+    Everybody is listed, once, without an error and with an id of their own, and nobody
+    else is. Anything that is otherwise, or only written otherwise, gives nothing here
+    and is taken apart item by item: this finds the same, for a tenth of the time.
+    """
+    rows = _rows(data, *_GOOD)
+    if len(rows) != len(customer_ids) or data.get(_BAD):
+        return ()
+    if not all(type(row) is dict and row.keys() <= _PLAIN for row in rows):
+        return ()
+    listed = [row.get("customerId") for row in rows]
+    if set(map(type, listed)) != {int} or set(listed) != set(customer_ids):
+        return ()
+    by_customer = dict(zip(listed, rows, strict=True))
+    rows = [by_customer[customer_id] for customer_id in customer_ids]
+    ids = [row.get("earnedBadgeId") or row.get("issuedId") for row in rows]
+    if set(map(type, ids)) != {str} or len(set(ids)) != len(ids):
+        return ()
+    statuses = [_text(row.get("status")) for row in rows]
+    issued, proof = repeat(AwardStatus.ISSUED), repeat(Proof.ANSWER)
+    expires_on = repeat(instant_of(data, "expiresOn"))
+    columns = zip(customer_ids, issued, proof, ids, statuses, expires_on, strict=False)
+    return tuple(Outcome(*column) for column in columns)
+
+
+def _items(data: Mapping[str, Any]) -> list[_Item]:
+    """Return the items of both shapes (contract 1.4, 1.5)."""
     expires_on = instant_of(data, "expiresOn")
-    good = [row for found in lists if isinstance(found, list) for row in found]
-    bad = failed if isinstance(failed, list) else []
     return [
-        *(_item(row, expires_on, is_failed=False) for row in good),
-        *(_item(row, expires_on, is_failed=True) for row in bad),
+        *(_item(row, expires_on, is_failed=False) for row in _rows(data, *_GOOD)),
+        *(_item(row, expires_on, is_failed=True) for row in _rows(data, _BAD)),
     ]
 
 
@@ -388,16 +427,22 @@ def _alarms(
     if doubled_ids:
         alarms.append(f"{len(doubled_ids)} earned badge ids listed twice")
     failed = sum(item.has_error for item in items)
+    return (*alarms, *_miscounts(data, listed=len(items), failed=failed))
+
+
+def _miscounts(data: Mapping[str, Any], *, listed: int, failed: int) -> tuple[str, ...]:
+    """Return which counters of an answer disagree with its lists."""
     counted = {
-        "totalCount": len(items),
-        "earnedCount": len(items) - failed,
+        "totalCount": listed,
+        "earnedCount": listed - failed,
         "failedCount": failed,
     }
-    for name, count in counted.items():
-        told = whole_number(data.get(name))
-        if told is not None and told != count:
-            alarms.append(f"{name} says {told}, the lists hold {count}")
-    return tuple(alarms)
+    told = {name: whole_number(data.get(name)) for name in counted}
+    return tuple(
+        f"{name} says {told[name]}, the lists hold {count}"
+        for name, count in counted.items()
+        if told[name] not in (None, count)
+    )
 
 
 def _whole_request(

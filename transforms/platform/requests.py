@@ -14,7 +14,7 @@ import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -69,9 +69,11 @@ REQUEST_AWARDS_SCHEMA = pl.Schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RequestAward:
-    """An award in a request; `position` counts from 0 in the order of sending."""
+class RequestAward(NamedTuple):
+    """An award in a request; `position` counts from 0 in the order of sending.
+
+    A tuple: there may be millions.
+    """
 
     award_id: str
     customer_id: int
@@ -366,17 +368,17 @@ def requests_from_frames(
     Further columns are left alone. Nothing is computed anew: id, date and body are
     what was written down.
     """
-    awards: dict[str, list[RequestAward]] = {}
-    columns = request_awards.sort("request_id", "position").select(
-        list(REQUEST_AWARDS_SCHEMA)
+    members = (
+        request_awards.sort("request_id", "position")
+        .group_by("request_id", maintain_order=True)
+        .agg(RequestAward._fields)
     )
-    for holder, award_id, customer_id, position in columns.iter_rows():
-        award = RequestAward(
-            award_id=award_id, customer_id=customer_id, position=position
-        )
-        awards.setdefault(holder, []).append(award)
+    awards = {
+        holder: tuple(map(RequestAward._make, zip(*columns, strict=True)))
+        for holder, *columns in members.iter_rows()
+    }
     names = [field.name for field in fields(Request) if field.name != "awards"]
     return [
-        Request(**row, awards=tuple(awards.get(row["request_id"], ())))
+        Request(**row, awards=awards.get(row["request_id"], ()))
         for row in requests.select(names).iter_rows(named=True)
     ]

@@ -12,4 +12,6 @@ WITH RECURSIVE chain AS (
 SELECT c.wanted_id AS request_id, min(a.started_at) AS first_attempt_at
 FROM chain AS c
 INNER JOIN attempts AS a ON a.request_id = c.request_id
+LEFT JOIN attempt_results AS e ON e.attempt_id = a.attempt_id
+WHERE e.result IS DISTINCT FROM 'not_sent'
 GROUP BY c.wanted_id

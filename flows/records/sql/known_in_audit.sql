@@ -23,5 +23,7 @@ WHERE status = 'planned'
             SELECT r.request_id FROM requests AS r
             WHERE r.predecessor_request_id IS NULL
         )
-        AND request_id NOT IN (SELECT t.request_id FROM attempts AS t)
+        AND request_id NOT IN (
+            SELECT t.request_id FROM attempts AS t WHERE t.result <> 'not_sent'
+        )
     )
