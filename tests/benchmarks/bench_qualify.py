@@ -184,17 +184,7 @@ CASES = (
 
 def ours(path: Path, rule: str, rows: int) -> Any:
     """Qualify by one rule, in as many partitions as the rows ask for."""
-    from flows.partitions import qualified  # noqa: PLC0415
-
-    definition = definition_of(rule)
-    (met,) = qualified(
-        pl.scan_parquet(path),
-        definition.badges,
-        definition,
-        AS_OF,
-        rows=rows,
-        folder=path.parent,
-    ).values()
+    (met,) = _met(path, definition_of(rule), rows).values()
     return partial(
         _summary,
         met.select(
@@ -202,6 +192,24 @@ def ours(path: Path, rule: str, rows: int) -> Any:
             us=pl.col("qualified_at").to_physical(),
             activity_id="evidence_activity_id",
         ),
+    )
+
+
+def together(path: Path, rows: int) -> None:
+    """Qualify by every rule at once, as the badges of one definition."""
+    _met(path, definition_of(*(case.rule for case in CASES)), rows)
+
+
+def _met(path: Path, definition: Any, rows: int) -> dict[str, pl.DataFrame]:
+    from flows.partitions import qualified  # noqa: PLC0415
+
+    return qualified(
+        pl.scan_parquet(path),
+        definition.badges,
+        definition,
+        AS_OF,
+        rows=rows,
+        folder=path.parent,
     )
 
 
