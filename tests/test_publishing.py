@@ -340,6 +340,26 @@ def test_parts_of_the_customers_are_all_of_them(history):
     assert set(merged["customer_id"]) == of_third | {2}
 
 
+def test_rows_beyond_one_group_are_written_whole_and_in_order(history):
+    """A frame is handed to DuckDB group by group; none of it is lost or turned."""
+    count = 300_000
+    frame = pl.select(number=pl.int_range(count)).select(
+        award_id=pl.col("number").cast(pl.String),
+        found_run_id=pl.lit("many"),
+        kind=pl.lit("earn_date"),
+        was=pl.when(pl.col("number") % 2 == 0).then(pl.lit("a day")),
+        would_be=pl.lit(None, pl.String),
+    )
+    history.ledger.append({"drift": frame})
+    history.publish()
+    with duckdb.connect(str(history.audit), read_only=True) as connection:
+        published = connection.sql("FROM drift").pl()
+    assert_frame_equal(published, frame)
+    history.ledger.append({"drift": frame.head(1)})
+    history.publish()
+    assert history.differences() == []
+
+
 def test_whole_runs_leave_an_audit_as_one_made_anew(tmp_path):
     """Runs that send, that die before it, and that send what was left."""
     anew = tmp_path / "anew.duckdb"

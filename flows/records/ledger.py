@@ -378,18 +378,24 @@ def _check_schema(connection: duckdb.DuckDBPyConnection, path: Path) -> None:
         )
 
 
-def _in_groups(frame: pl.DataFrame) -> pl.DataFrame:
-    """Cut a frame where DuckDB's groups of rows end.
+def _in_groups(frame: pl.DataFrame) -> Any:
+    """Hand a frame over where DuckDB's groups of rows end, one after the other.
 
     It writes whole groups at once to where they stay; rows in other pieces are written
     a second time, at the checkpoint.
     """
     if frame.height <= _ROWS_A_GROUP:
         return frame
-    whole = frame.rechunk()
-    starts = range(0, whole.height, _ROWS_A_GROUP)
-    pieces = [whole.slice(start, _ROWS_A_GROUP) for start in starts]
-    return pl.concat(pieces, rechunk=False)
+    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  heavy
+
+    as_it_is = pl.CompatLevel.newest()  # texts are not copied
+
+    def batches() -> Iterator[Any]:
+        for group in frame.iter_slices(_ROWS_A_GROUP):
+            yield from group.rechunk().to_arrow(compat_level=as_it_is).to_batches()
+
+    schema = frame.clear().to_arrow(compat_level=as_it_is).schema
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _roll_back(connection: duckdb.DuckDBPyConnection) -> None:
