@@ -16,6 +16,7 @@ from transforms.activity.accepted import (
     accepted_schema,
     activity_columns,
     amount_decimals,
+    are_ascending,
     current,
     current_activity,
     current_counts,
@@ -348,6 +349,71 @@ def test_local_times_agree_with_zoneinfo(local, timezone):
 def test_other_formats_of_times(style, text, expected):
     """A time should be read in the declared format and in no other."""
     assert instants(text, style=style, timezone=NEW_YORK) == [expected]
+
+
+USUAL = {
+    "whole": ["15", "007", "9223372036854775807"],
+    "amount": ["12.50", "-5.00", ".75"],
+    "time": ["2024-01-05T10:11:12Z", "2024-01-05 10:11:12", "2024-01-05T10:11:12+0530"],
+    "text": ["bill-1", "b2"],
+}
+# One value beside which no column has one form: each is then looked at by itself.
+UNUSUAL = {"whole": "+1", "amount": "7", "time": "2024-01-05T10:11", "text": " b "}
+
+
+def read_as(kind, texts, decimals, nulls):
+    """Return how a column of one kind is read."""
+    column = pl.Series(texts, dtype=pl.String)
+    if kind == "whole":
+        return values.whole_numbers(column, nulls).to_list()
+    if kind == "amount":
+        return values.minor_units(column, nulls, decimals=decimals).to_list()
+    if kind == "text":
+        return values.identifiers(column, nulls).to_list()
+    return values.instants(
+        column, nulls, style="iso", timezone=NEW_YORK, ambiguous="reject"
+    ).to_list()
+
+
+@st.composite
+def nearly_usual(draw):
+    """Return a kind, and texts of one form with a letter here and there changed."""
+    kind = draw(st.sampled_from(sorted(USUAL)))
+    form = draw(st.sampled_from(USUAL[kind]))
+    texts = [form] * draw(st.integers(0, 3))
+    for _ in range(draw(st.integers(1, 3))):
+        letters = list(form)
+        for _ in range(draw(st.integers(0, 3))):
+            at = draw(st.integers(0, len(letters) - 1))
+            other = draw(st.integers(0, len(letters) - 1))
+            letter = draw(st.sampled_from("0169 +-.:/TZ\t\u00a0\u0663e"))
+            if draw(st.booleans()):
+                letters[at] = letter
+            else:
+                letters[at], letters[other] = letters[other], letters[at]
+        texts.append("".join(letters))
+    texts += draw(st.lists(st.sampled_from([None, "", " ", form]), max_size=2))
+    return kind, draw(st.permutations(texts))
+
+
+@settings(max_examples=500, deadline=None)
+@given(
+    made=nearly_usual(),
+    decimals=st.sampled_from([0, 2, 3]),
+    nulls=st.sampled_from([("",), ("", "15", "12.50", "b2")]),
+)
+@example(made=("time", ["2024-01-05T10:11:60Z"]), decimals=2, nulls=("",))
+@example(made=("time", ["2024- 1- 5T10:11:12Z"]), decimals=2, nulls=("",))
+@example(made=("time", ["+2024-01-5T10:11:12Z"]), decimals=2, nulls=("",))
+@example(made=("time", ["2024-01-05\t10:11:12"]), decimals=2, nulls=("",))
+@example(made=("time", ["2024- 01-0510:11:12"] * 2), decimals=2, nulls=("",))
+@example(made=("amount", ["1.500", "12.50"]), decimals=2, nulls=("",))
+@example(made=("amount", ["1e3.50", "12.50"]), decimals=2, nulls=("",))
+def test_a_value_is_read_the_same_whatever_stands_beside_it(made, decimals, nulls):
+    """A column of one form is read at once, with the values of each read alone."""
+    kind, texts = made
+    beside = read_as(kind, [UNUSUAL[kind], *texts], decimals, nulls)
+    assert read_as(kind, texts, decimals, nulls) == beside[1:]
 
 
 @pytest.mark.parametrize(
@@ -687,6 +753,17 @@ def test_newest_agrees_with_python(keys):
     assert sorted(kept.rows()) == sorted(
         row for row in rows if newest[row[0], row[1]] == row[2]
     )
+
+
+@given(st.lists(st.text("0129b", max_size=3), max_size=5))
+@example(["8", "9", "10", "11"])
+@example(["10", "9"])
+@example(["7", "7"])
+@example([])
+def test_ids_that_ascend_come_once(ids):
+    """Ids ascend if each is longer than the last, or as long and greater."""
+    keys = [(len(text), text) for text in ids]
+    assert are_ascending(pl.Series(ids, dtype=pl.String)) == (keys == sorted(set(keys)))
 
 
 def test_amounts_have_the_most_decimals_of_all_sources():

@@ -17,6 +17,7 @@ from factories_definition import badge_text, definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.files.accepting import drafts_of, write_accepted
 from flows.files.activity_files import (
     EarlierFile,
     accept_file,
@@ -28,7 +29,7 @@ from flows.files.activity_files import (
 from flows.files.csv_rows import csv_rows
 from flows.files.typed_rows import json_rows
 from transforms.activity.accepted import accepted_schema
-from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER
+from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER, sorted_rows
 from transforms.definition.definition import CsvFormat, Source
 from transforms.errors import FilesRefused
 
@@ -849,6 +850,59 @@ def test_csv_is_read_as_it_was_written(
     ]
 
 
+DIRTY = {
+    "x": st.sampled_from(["7", "7", "7", "12", "007", "+7", " 7", "", "0", "x"]),
+    "y": st.sampled_from(
+        [
+            *["2024-01-05T10:00:00Z"] * 4,
+            "2024-01-05T10:00:60Z",
+            "2024- 1- 5T10:00:00Z",
+            "2024-02-30T10:00:00Z",
+            "2024-01-05",
+            "",
+        ]
+    ),
+    "z": st.sampled_from(["1.50", "1.50", "-2.25", "1", "1.500", "1e3", " 3.00 ", ""]),
+}
+
+
+@st.composite
+def dirty_rows(draw):
+    """Return rows of which some are bad, too short, too long or blank."""
+    whole = st.tuples(*DIRTY.values()).map(list)
+    row = st.one_of(*[whole] * 8, st.lists(st.sampled_from("17 "), max_size=4))
+    return draw(st.lists(row.filter(lambda fields: fields != [""]), max_size=12))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=dirty_rows(),
+    end=st.sampled_from(["\n", "\r\n"]),
+    block=st.sampled_from([30, 90, 10_000]),
+)
+def test_quotes_change_nothing(tmp_path_factory, rows, end, block):
+    """Rows proved by their bytes should be those that are proved one by one."""
+    source = Source(
+        files=("a",),
+        columns={"customer_id": "x", "occurred_at": "y", "amount": "z"},
+    )
+    path = tmp_path_factory.getbasetemp() / "quoted.csv"
+    found = []
+    for quote in ("", '"'):
+        lines = [",".join(f"{quote}{field}{quote}" for field in row) for row in rows]
+        path.write_bytes("".join(line + end for line in ["x,y,z", *lines]).encode())
+        chunks = pl.concat(csv_rows(path, source, shown="a", block=block))
+        rows_of = sorted_rows(chunks, source, timezone="UTC", path="a")
+        found.append(
+            (
+                rows_of.accepted.rows(),
+                rows_of.rejected.rows(),
+                (rows_of.rows_read, rows_of.rows_anonymous, rows_of.rows_rejected),
+            )
+        )
+    assert found[0] == found[1]
+
+
 # -- accepting and keeping ------------------------------------------------------
 
 
@@ -1014,6 +1068,35 @@ def test_duplicates_are_counted_and_the_first_accepted_stays(place):
     }
     activity = load_activity(files, parsed).collect()
     assert activity.select("customer_id", "amount").rows() == [(1, 300), (3, 500)]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "duplicates"),
+    [
+        ([["1", "2"], ["3"]], 0),
+        ([["1", "2"], [], ["2", "3"]], 1),
+        ([["1", "2"], ["1"], ["2"]], 2),
+        ([["9", "10"], ["9"]], 1),
+        ([["2", "1"], ["3"]], 0),
+    ],
+)
+def test_duplicates_hold_from_one_chunk_to_the_next(tmp_path, chunks, duplicates):
+    """An id should be known in the next chunk, whether ids ascend or not."""
+    source = Source(
+        files=("a",),
+        columns={"customer_id": "x", "activity_id": "y", "occurred_at": "z"},
+    )
+    rows, number = [], 2
+    for ids in chunks:
+        frame = pl.DataFrame({"y": ids}, schema={"y": pl.String}).with_columns(
+            pl.lit("7").alias("x"), pl.lit("2024-01-05").alias("z")
+        )
+        numbers = pl.int_range(number, number + len(ids), eager=True)
+        rows.append(frame.with_columns(numbers.alias(ROW_NUMBER)))
+        number += len(ids)
+    with drafts_of(tmp_path, "f") as drafts:
+        counted = write_accepted(iter(rows), source, drafts, timezone="UTC", path="a")
+    assert counted["rows_duplicate"] == duplicates
 
 
 def test_duplicates_hold_across_chunks(place):

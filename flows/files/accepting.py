@@ -20,11 +20,18 @@ from uuid import uuid4
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from transforms.activity.accepted import REJECTED_SCHEMA, accepted_schema, repeated
+from transforms.activity.accepted import (
+    REJECTED_SCHEMA,
+    accepted_schema,
+    are_ascending,
+    repeated,
+)
 from transforms.activity.rows import SortedRows, sorted_rows
 from transforms.definition.definition import Customers, Source
 
-_WORKERS = 2
+_WORKERS = 1
+# A few bad rows in each chunk are written together.
+_REJECTED_LINES = 50_000
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,8 @@ def write_accepted(
 
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    hashes: list[pl.Series] = []
+    ids = _Ids()
+    aside: list[pl.DataFrame] = []
     failures: list[Exception] = []
     # Lines of one activity have its id in common.
     is_named = "activity_id" in source.columns and source.grain == "activity"
@@ -104,6 +112,13 @@ def write_accepted(
             chunk, source, timezone=timezone, path=path, customers=customers
         )
 
+    def set_aside() -> None:
+        lines = pl.concat([REJECTED_SCHEMA.to_frame(), *aside])
+        aside.clear()
+        if not lines.is_empty():
+            rejected.write_table(lines.to_arrow())
+            reasons.update(dict(lines["reason"].value_counts().iter_rows()))
+
     def accepted(*_: object) -> Iterator[pl.DataFrame]:
         try:
             for part in _ahead(decide, rows):
@@ -111,25 +126,28 @@ def write_accepted(
                 counts["rows_anonymous"] += part.rows_anonymous
                 counts["rows_rejected"] += part.rows_rejected
                 counts["rows_accepted"] += part.accepted.height
-                if part.rejected.height:
-                    rejected.write_table(part.rejected.to_arrow())
-                    tally = part.rejected["reason"].value_counts()
-                    reasons.update(dict(tally.iter_rows()))
+                aside.append(part.rejected)
+                if sum(lines.height for lines in aside) >= _REJECTED_LINES:
+                    set_aside()
                 if is_named:
-                    hashes.append(part.accepted["activity_id"].hash())
+                    ids.add(part.accepted["activity_id"])
                 yield part.accepted
+            set_aside()
         except Exception as error:  # noqa: BLE001  raised again below
             # A sink that is broken off may still make its file after it was removed.
             failures.append(error)
 
     _make(drafts.rejected)
-    with pq.ParquetWriter(drafts.rejected, rejected_schema) as rejected:
+    texts = [field.name for field in rejected_schema if field.name != "row_number"]
+    with pq.ParquetWriter(
+        drafts.rejected, rejected_schema, use_dictionary=texts
+    ) as rejected:
         # Polars pulls the chunks and writes them with all its threads.
         schema = accepted_schema(source, is_named=customers is None)
         sink(register_io_source(accepted, schema=schema), drafts.accepted)
     if failures:
         raise failures[0]
-    duplicates = _drop_duplicates(drafts, hashes)
+    duplicates = _drop_duplicates(drafts, ids)
     return {
         "rows_read": counts["rows_read"],
         "rows_accepted": counts["rows_accepted"] - duplicates,
@@ -167,15 +185,37 @@ def _ahead(
             yield waiting.popleft().result()
 
 
-def _drop_duplicates(drafts: Drafts, hashes: list[pl.Series]) -> int:
+class _Ids:
+    """The activity ids of a file, as far as it was read: eight bytes each."""
+
+    def __init__(self) -> None:
+        self._hashes: list[pl.Series] = []
+        self._last = pl.Series(dtype=pl.String)
+        self._are_ascending = True
+
+    def add(self, ids: pl.Series) -> None:
+        """Take in the ids of a chunk."""
+        self._hashes.append(ids.hash())
+        if self._are_ascending and not ids.is_empty():
+            self._are_ascending = are_ascending(ids) and are_ascending(
+                pl.concat([self._last, ids.head(1)])
+            )
+            self._last = ids.tail(1)
+
+    def twice(self) -> pl.Series:
+        """Return the hashes that come more than once."""
+        if self._are_ascending:
+            return pl.Series(dtype=pl.UInt64)
+        return repeated(pl.concat(self._hashes))
+
+
+def _drop_duplicates(drafts: Drafts, ids: _Ids) -> int:
     """Take out rows whose activity id an accepted row before them has; count them.
 
     Ids are compared by hash first, eight bytes a row; only ids whose hash comes twice
     are looked at as text.
     """
-    if not hashes:
-        return 0
-    twice = repeated(pl.concat(hashes))
+    twice = ids.twice()
     if twice.is_empty():
         return 0
     accepted = pl.scan_parquet(drafts.accepted, glob=False)

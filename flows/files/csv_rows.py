@@ -4,11 +4,13 @@ Belongs here: fields, quotes, row numbers, lines with too few or too many fields
 not belong here: bytes and encodings (`file_bytes`), what values mean (`transforms`).
 
 The text is cut into blocks at ends of lines and each block is parsed by Polars, which
-fills short lines up and cuts long ones without a word. So every line is first given
-one more field, a NUL (no file has one): a line is whole exactly when that NUL comes
-out in the column behind the last. Blocks that Polars can't take apart, for a quote
-inside a field or mixed line ends, are left to Python's slower `csv`, from there on to
-the end of the file, which knows the line of what is wrong.
+fills short lines up and cuts long ones without a word. So lines are proved whole first.
+Without quotes a look at the bytes does it: delimiters and line ends, all others left
+out, must follow each other in one rhythm. In any other block every line is given one
+more field, a NUL (no file has one): a line is whole exactly when that NUL comes out in
+the column behind the last. Blocks that Polars can't take apart, for a quote inside a
+field or mixed line ends, are left to Python's slower `csv`, from there on to the end of
+the file, which knows the line of what is wrong.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from typing import Any
 import polars as pl
 
 from flows.files.file_bytes import BLOCK, BOM, MAX_LINE, refuse_long_line, utf8_blocks
+from transforms.activity.letters import as_bytes
 from transforms.activity.mending import BECAUSE, is_mended
 from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER
 from transforms.definition.definition import Source
@@ -30,6 +33,7 @@ from transforms.errors import Fault, FilesRefused, near
 from transforms.spreadsheets import unguarded, unguarded_name
 
 _MARK = "\0"
+_NEWLINE = ord("\n")
 _SLOW_ROWS = 50_000
 
 
@@ -87,22 +91,22 @@ class _Csv:
                 yield chunk.with_columns(unguarded(chunk[label]) for label in labels)
 
     def _chunks(self, blocks: Iterator[bytes]) -> Iterator[pl.DataFrame]:
-        rest = self._past_header(blocks)
+        start = self._past_header(blocks)
         yield self._frame([[] for _ in self.wanted], [])
-        ended = False
+        blocks = _one_then([start], blocks)
+        rest, ended = b"", False
         while not ended:
             block = next(blocks, None)
             ended = block is None
-            rest += block or b""
             if ended and rest and not rest.endswith(b"\n"):
-                rest += b"\n"
-            cut = self._safe_cut(rest)
-            if cut:
-                frame = self._fast(rest[:cut])
+                block = b"\n"
+            records, rest = self._parted(rest, block or b"")
+            if records:
+                frame = self._fast(records)
                 if frame is None:
+                    rest = records + rest
                     break
                 yield frame
-                rest = rest[cut:]
             if len(rest) > MAX_LINE:
                 break
         if rest:
@@ -191,12 +195,25 @@ class _Csv:
 
     # -- whole blocks, by Polars ------------------------------------------------
 
+    def _parted(self, rest: bytes, block: bytes) -> tuple[bytes, bytes]:
+        """Return the records that are whole, and what is left behind them."""
+        quote = self.quote.encode()
+        if quote and (quote in rest or quote in block):
+            text = rest + block
+            cut = self._safe_cut(text)
+            return text[:cut], text[cut:]
+        cut = block.rfind(b"\n") + 1
+        if not cut:
+            return b"", rest + block
+        if not rest and cut == len(block):
+            return block, b""
+        # A block is large: it is copied once.
+        return b"".join((rest, memoryview(block)[:cut])), block[cut:]
+
     def _safe_cut(self, data: bytes) -> int:
         """Return the last end of a record: a line end with even quotes before it."""
-        cut = data.rfind(b"\n") + 1
         quote = self.quote.encode()
-        if not quote or quote not in data:
-            return cut
+        cut = data.rfind(b"\n") + 1
         odd = data.count(quote, 0, cut) % 2
         while odd and cut:
             before = data.rfind(b"\n", 0, cut - 1) + 1
@@ -207,44 +224,72 @@ class _Csv:
     def _fast(self, data: bytes) -> pl.DataFrame | None:
         """Return the rows of a block, or None when Polars is not to be trusted."""
         has_quotes = bool(self.quote) and self.quote.encode() in data
-        newlines = data.count(b"\n")
-        pairs = data.count(b"\r\n") if b"\r" in data else 0
+        letters = as_bytes(data)
+        newlines = int((letters == _NEWLINE).sum())
+        returns = data.count(b"\r") if b"\r" in data else 0
+        pairs = data.count(b"\r\n") if returns else 0
         # Polars would take an odd carriage return for a part of a value, and drop a
         # byte order mark wherever in the file its block is.
-        is_odd = pairs != data.count(b"\r") or data.startswith(BOM)
-        is_mixed = 0 < pairs < newlines and has_quotes
-        if is_odd or is_mixed or (has_quotes and not self._is_well_quoted(data)):
+        is_odd = pairs != returns or data.startswith(BOM)
+        is_mixed = 0 < pairs < newlines
+        if is_odd or (is_mixed and has_quotes):
             return None
-        if 0 < pairs < newlines:
+        if is_mixed:
             data, pairs = data.replace(b"\r\n", b"\n"), 0
-        end = b"\r\n" if pairs else b"\n"
+            letters = as_bytes(data)
+        if not has_quotes and self._is_even(letters, newlines):
+            columns = self._parsed(data, self.wanted, width=len(self.names))
+            if columns is not None and columns.height == newlines:
+                return self._numbered(columns, newlines)
+        if has_quotes and not self._is_well_quoted(data):
+            return None
+        return self._proved(data, b"\r\n" if pairs else b"\n", newlines)
+
+    def _is_even(self, letters: pl.Series, newlines: int) -> bool:
+        """Tell whether every line has all of its fields, if nothing is quoted."""
+        mark, width = self.delimiter.encode(), len(self.names)
+        if len(mark) != 1 or width == 1:
+            return False
+        found = letters.filter((letters == mark[0]) | (letters == _NEWLINE))
+        if found.len() != newlines * width:
+            return False
+        return bool((found.gather_every(width, width - 1) == _NEWLINE).all())
+
+    def _proved(self, data: bytes, end: bytes, newlines: int) -> pl.DataFrame | None:
+        """Return the rows of a block whose lines are proved one by one."""
         marked = data.replace(end, self.delimiter.encode() + b"\0" + end)
-        wanted = self.wanted
-        columns = self._parsed(marked, [*wanted, len(self.names)])
+        width = len(self.names)
+        columns = self._parsed(marked, [*self.wanted, width], width=width + 1)
         if columns is None:
             return None
         if columns.height != newlines:
             columns = self._with_line_breaks(marked, end.decode(), newlines)
             if columns is None:
                 return None
+        is_whole = columns[str(width)] == _MARK
+        broken = None
+        if not is_whole.all():
+            broken = self._broken(marked, end.decode(), is_whole)
+            if broken is None:
+                return None
+        return self._numbered(columns, newlines, broken)
+
+    def _numbered(
+        self, columns: pl.DataFrame, newlines: int, broken: pl.DataFrame | None = None
+    ) -> pl.DataFrame:
+        """Return the rows of a block with their numbers; count on."""
         last = self.row + columns.height
         numbers = pl.int_range(self.row, last, dtype=pl.Int64, eager=True)
-        is_whole = columns[str(len(self.names))] == _MARK
         frame = columns.select(
-            pl.col(str(number)).alias(self.labels[number]) for number in wanted
+            pl.col(str(number)).alias(self.labels[number]) for number in self.wanted
         ).with_columns(
             numbers.alias(ROW_NUMBER),
             pl.lit(None, dtype=pl.String).alias(LINE_FAULT),
             pl.lit(None, dtype=pl.String).alias(LINE),
         )
-        if not is_whole.all():
-            found = self._with_broken(frame, marked, end.decode(), is_whole)
-            if found is None:
-                return None
-            frame = found
         self.row = last
         self.line += newlines
-        return frame
+        return frame if broken is None else _with_broken(frame, broken)
 
     def _is_well_quoted(self, data: bytes) -> bool:
         """Tell whether every quote opens, closes or is doubled.
@@ -258,12 +303,14 @@ class _Csv:
         whole = f"^(?:(?:{quoted}|{plain})(?:{mark}|\\r?\\n))*$"
         return bool(pl.Series([data.decode()]).str.contains(whole).item())
 
-    def _parsed(self, marked: bytes, wanted: Sequence[int]) -> pl.DataFrame | None:
-        names = [str(number) for number in range(len(self.names) + 1)]
+    def _parsed(
+        self, data: bytes, wanted: Sequence[int], *, width: int
+    ) -> pl.DataFrame | None:
+        names = [str(number) for number in range(width)]
         try:
             return (
                 pl.scan_csv(
-                    marked,
+                    data,
                     has_header=False,
                     separator=self.delimiter,
                     quote_char=self.quote or None,
@@ -282,7 +329,8 @@ class _Csv:
         self, marked: bytes, end: str, newlines: int
     ) -> pl.DataFrame | None:
         """Return the rows of a block with line ends inside quotes, those unmarked."""
-        columns = self._parsed(marked, range(len(self.names) + 1))
+        width = len(self.names) + 1
+        columns = self._parsed(marked, range(width), width=width)
         if columns is None:
             return None
         mark = self.delimiter + _MARK + end
@@ -298,11 +346,12 @@ class _Csv:
         mark = self.delimiter + _MARK + end
         return columns.with_columns(pl.all().str.replace_all(mark, end, literal=True))
 
-    def _with_broken(
-        self, frame: pl.DataFrame, marked: bytes, end: str, is_whole: pl.Series
+    def _broken(
+        self, marked: bytes, end: str, is_whole: pl.Series
     ) -> pl.DataFrame | None:
-        """Say which lines are too short or too long, and drop the blank ones."""
-        columns = self._parsed(marked, range(len(self.names) + 1))
+        """Say which lines are too short or too long: `@` (position), fault and line."""
+        width = len(self.names) + 1
+        columns = self._parsed(marked, range(width), width=width)
         if columns is None:
             return None
         columns = self._unmarked(columns, end)
@@ -329,13 +378,7 @@ class _Csv:
         )
         if self.is_whole and lines[LINE_FAULT].str.starts_with("more").any():
             return None  # Polars has not kept what stands behind the last column
-        at = lines["@"]
-        faults = frame[LINE_FAULT].scatter(at, lines[LINE_FAULT])
-        texts = frame[LINE].scatter(at, lines[LINE])
-        is_blank = texts.str.strip_chars() == ""
-        return frame.with_columns(faults, texts).filter(
-            ~is_blank.fill_null(value=False)
-        )
+        return lines
 
     # -- line by line, by Python ------------------------------------------------
 
@@ -423,6 +466,15 @@ class _Csv:
 
     def _refused(self, code: str, message: str, *, row: int | None) -> FilesRefused:
         return FilesRefused(Fault(code=code, message=message, file=self.shown, row=row))
+
+
+def _with_broken(frame: pl.DataFrame, broken: pl.DataFrame) -> pl.DataFrame:
+    """Say of broken lines what is wrong with them, and drop the blank ones."""
+    at = broken["@"]
+    faults = frame[LINE_FAULT].scatter(at, broken[LINE_FAULT])
+    texts = frame[LINE].scatter(at, broken[LINE])
+    is_blank = texts.str.strip_chars() == ""
+    return frame.with_columns(faults, texts).filter(~is_blank.fill_null(value=False))
 
 
 class _Lines:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import codecs
 import gzip
 import hashlib
+import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
 from transforms.errors import Fault, FilesRefused
 
-BLOCK = 16 << 20
+BLOCK = 8 << 20
 MAX_LINE = 64 << 20
 BOM = codecs.BOM_UTF8
 
@@ -98,7 +100,10 @@ def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:
 
     try:
         with _opened(path) as file:
-            while data := file.read(block):
+            read = file.read
+            if isinstance(file, io.BufferedReader):
+                read = partial(_to_line_end, file)
+            while data := read(block):
                 yield data
     except (EOFError, OSError, zlib.error, pa.ArrowException) as error:
         if getattr(error, "errno", None) is not None:  # the disk's own, not the file's
@@ -110,6 +115,18 @@ def _decompressed(path: Path, *, shown: str, block: int) -> Iterator[bytes]:
             f"the compressed file is cut off or damaged ({error}): export it again",
             file=shown,
         ) from error
+
+
+def _to_line_end(file: io.BufferedReader, block: int) -> bytes:
+    """Read a block that ends where a line does, if one does near the block's end.
+
+    To cut it there and put the rest before the next one would copy both.
+    """
+    start, near = file.tell(), block >> 8
+    file.seek(start + block - near)
+    end = file.read(near).rfind(b"\n") + 1
+    file.seek(start)
+    return file.read(block - near + end if end else block)
 
 
 @contextmanager

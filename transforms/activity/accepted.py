@@ -199,10 +199,22 @@ def _superseded_in(activity: pl.LazyFrame) -> pl.DataFrame:
     return _named(older).select("file_order", "row_number").collect()
 
 
+def are_ascending(ids: pl.Series) -> bool:
+    """Tell whether each id is longer than the one before it, or as long and greater.
+
+    So are numbers that are counted up: then none comes twice, and nothing needs to be
+    sorted to know.
+    """
+    before, after = ids.head(max(ids.len() - 1, 0)), ids.slice(1)
+    short, long = before.str.len_bytes(), after.str.len_bytes()
+    return bool(((short < long) | ((short == long) & (before < after))).all())
+
+
 def repeated(hashes: pl.Series) -> pl.Series:
     """Return the values that occur more than once, each once."""
     ordered = hashes.sort()
-    return ordered.filter((ordered == ordered.shift(1)).fill_null(value=False)).unique()
+    later = ordered.slice(1)
+    return later.filter(later == ordered.head(later.len())).unique()
 
 
 class FileCounts(Protocol):

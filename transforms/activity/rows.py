@@ -33,6 +33,7 @@ ROW_NUMBER, LINE_FAULT, LINE = "@row_number", "@line_fault", "@line"
 _VALUE_LENGTH = 200
 _REQUIRED = frozenset({"customer_id", "activity_id", "occurred_at", "row_number"})
 _AT, _UNREAD = "@at", "@unread "
+_NOWHERE = pl.Series(dtype=pl.UInt32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,19 +73,11 @@ def sorted_rows(
     zone = source.timezone or timezone
     fields = _fields(whole, source)
     typed = _typed(fields, source, customers, timezone=zone, path=path)
-    is_nameless = typed["customer_id"].is_null()
-    if is_nameless.any():
-        is_blank = values.blanks(fields["customer_id"], source.format.nulls)
-        is_nameless = is_nameless & is_blank
+    absent = _absent(typed["customer_id"], fields["customer_id"], source.format.nulls)
+    is_nameless = _marked(absent.is_blank, typed.height)
     kind = pl.Int64 if customers is None else pl.String
-    failures = pl.concat(
-        [
-            _failures(typed.filter(~is_nameless), source, kind, is_named=True),
-            _failures(typed.filter(is_nameless), source, kind, is_named=False),
-        ]
-    )
-    is_bad = typed[_AT].is_in(failures[_AT].implode())
-    accepted = typed.filter(~is_bad & ~is_nameless)
+    accepted, failures = _judged(typed, is_nameless, source, kind)
+    is_bad = _marked(failures[_AT], typed.height)
     if customers is not None:
         accepted = accepted.rename({"customer_id": "source_customer_id"})
     reasons = _reasons(failures, fields, source, customers, timezone=zone)
@@ -94,8 +87,8 @@ def sorted_rows(
         ),
         rejected=pl.concat([broken, reasons]).sort("row_number", maintain_order=True),
         rows_read=rows.height,
-        rows_anonymous=typed.filter(~is_bad & is_nameless).height,
-        rows_rejected=broken.height + typed.filter(is_bad).height,
+        rows_anonymous=int((is_nameless & ~is_bad).sum()),
+        rows_rejected=broken.height + int(is_bad.sum()),
     )
 
 
@@ -128,7 +121,7 @@ def typed_rows(
 
 def _whole_lines(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Part the lines that could be taken apart from those that are rejected for it."""
-    if LINE_FAULT not in rows.columns:
+    if LINE_FAULT not in rows.columns or rows[LINE_FAULT].null_count() == rows.height:
         return rows, REJECTED_SCHEMA.to_frame()
     is_broken = rows[LINE_FAULT].is_not_null()
     broken = rows.filter(is_broken).select(
@@ -187,7 +180,8 @@ def _typed(
 ) -> pl.DataFrame:
     """Return the fields in their types: what can't be read is null and flagged.
 
-    A flag stands beside each column that may be null, since there null is no fault.
+    A flag stands beside a column that may be null, since there null is no fault, if
+    anything in it can't be read.
     """
     nulls = source.format.nulls
     columns = [fields[ROW_NUMBER].alias("row_number")]
@@ -198,11 +192,11 @@ def _typed(
             column = _read(fields[name], name, source, timezone=timezone).alias(name)
         columns.append(column)
         if name not in _REQUIRED:
-            is_unread = column.is_null()
-            if is_unread.any():
-                is_unread = is_unread & ~values.blanks(fields[name], nulls)
-            columns.append(is_unread.alias(_UNREAD + name))
-    typed = pl.DataFrame(columns).with_row_index(_AT)
+            unread = _absent(column, fields[name], nulls).is_unread
+            if not unread.is_empty():
+                flag = _marked(unread, column.len())
+                columns.append(flag.alias(_UNREAD + name))
+    typed = pl.DataFrame(columns)
     if "activity_id" not in source.columns:
         named_by_row = pl.concat_str(pl.lit(f"{path}:"), "row_number")
         typed = typed.with_columns(activity_id=named_by_row)
@@ -210,6 +204,29 @@ def _typed(
         pl.lit(text, dtype=pl.String).alias(name)
         for name, text in source.constants.items()
     )
+
+
+@dataclass(frozen=True)
+class _Absent:
+    """Where a column is null: for a blank, and for what can't be read (positions)."""
+
+    is_blank: pl.Series
+    is_unread: pl.Series
+
+
+def _absent(column: pl.Series, field: pl.Series, nulls: Collection[str]) -> _Absent:
+    """Return where a column that was read from a field is null, and why."""
+    if not column.null_count():
+        return _Absent(is_blank=_NOWHERE, is_unread=_NOWHERE)
+    at = column.is_null().arg_true()
+    is_blank = values.blanks(field.gather(at), nulls)
+    return _Absent(is_blank=at.filter(is_blank), is_unread=at.filter(~is_blank))
+
+
+def _marked(at: pl.Series, height: int) -> pl.Series:
+    """Return a Boolean for each row: whether it is one of these positions."""
+    nowhere = pl.repeat(value=False, n=height, dtype=pl.Boolean, eager=True)
+    return nowhere if at.is_empty() else nowhere.scatter(at, True)  # noqa: FBT003
 
 
 def _identified(field: pl.Series, source: Source, customers: Customers) -> pl.Series:
@@ -251,67 +268,103 @@ def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.S
     return core[name]() if name in core else further[source.types.get(name, "text")]()
 
 
-@cache
-def _checks(
+def _rules(
     schema: tuple[tuple[str, pl.DataType], ...],
-    mapped: tuple[str, ...],
+    flags: tuple[str, ...],
+    kind: type[pl.DataType],
+    *,
+    is_named: bool,
+) -> dict[str, pl.Expr]:
+    """Return what must hold in each column of typed rows, with or without customer.
+
+    `schema` are the columns of accepted activity, `flags` those of what can't be read.
+    """
+    names, limit = [name for name, _ in schema], values.MAX_MINOR_UNITS
+    rules = {name: pl.col(name).is_not_null() for name in names if name in _REQUIRED}
+    rules["occurred_at"] = pl.col("occurred_at").is_between(
+        values.FIRST_INSTANT, values.LAST_INSTANT
+    )
+    if "amount" in names:
+        amount = pl.col("amount")
+        rules["amount"] = amount.is_null() | amount.is_between(-limit, limit)
+    if not is_named:
+        del rules["customer_id"]
+    elif kind == pl.Int64:
+        rules["customer_id"] = pl.col("customer_id") >= 1
+    rules |= {name: ~pl.col(name) for name in flags}
+    return {name: rule.fill_null(value=False) for name, rule in rules.items()}
+
+
+@cache
+def _model(
+    schema: tuple[tuple[str, pl.DataType], ...],
     kind: type[pl.DataType],
     *,
     is_named: bool,
 ) -> pa.DataFrameSchema:
-    """Return the Pandera model of typed rows, of those with or without customer.
+    """Return the Pandera model of good rows.
 
-    `schema` are the columns of accepted activity, `mapped` those that a file has.
+    All rules are one check: Pandera looks at each check of each column by itself,
+    which takes it twice as long.
     """
     import pandera.polars as pa  # noqa: PLC0415  half a second, which others save
 
-    limit = values.MAX_MINOR_UNITS
-    columns = {
-        name: pa.Column(dtype, nullable=name not in _REQUIRED) for name, dtype in schema
-    }
-    columns[_AT] = pa.Column(pl.UInt32)
-    columns |= {
-        _UNREAD + name: pa.Column(pl.Boolean, pa.Check.eq(value=False))
-        for name in mapped
-        if name not in _REQUIRED
-    }
-    columns["occurred_at"] = pa.Column(
-        values.INSTANT, pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT)
-    )
-    if "amount" in columns:
-        amounts = pa.Check.in_range(-limit, limit)
-        columns["amount"] = pa.Column(pl.Int64, amounts, nullable=True)
-    is_number = is_named and kind == pl.Int64
-    columns["customer_id"] = pa.Column(
-        kind, [pa.Check.ge(1)] if is_number else [], nullable=not is_named
-    )
-    return pa.DataFrameSchema(columns, strict=True)
+    is_good = pl.all_horizontal(*_rules(schema, (), kind, is_named=is_named).values())
+    columns = {name: pa.Column(dtype, nullable=True) for name, dtype in schema}
+    columns["customer_id"] = pa.Column(kind, nullable=True)
+
+    def are_good(data: pa.PolarsData) -> bool:
+        return bool(data.lazyframe.select(is_good.all()).collect().item())
+
+    check = pa.Check(are_good)
+    return pa.DataFrameSchema(columns, checks=check, strict=True)
 
 
-def _failures(
+def _judged(
+    typed: pl.DataFrame,
+    is_nameless: pl.Series,
+    source: Source,
+    kind: type[pl.DataType],
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the good rows that have a customer, and which rows fail in which columns.
+
+    The latter are `@at` UInt32, the position, and `column` String.
+    """
+    if not is_nameless.any():
+        return _parted(typed, source, kind, is_named=True)
+    parts, found = [], []
+    for is_named, is_so in ((True, ~is_nameless), (False, is_nameless)):
+        good, failures = _parted(typed.filter(is_so), source, kind, is_named=is_named)
+        at = is_so.arg_true().gather(failures[_AT])
+        parts.append(good)
+        found.append(failures.with_columns(at.alias(_AT)))
+    return parts[0], pl.concat(found)
+
+
+def _parted(
     typed: pl.DataFrame, source: Source, kind: type[pl.DataType], *, is_named: bool
-) -> pl.DataFrame:
-    """Return which rows fail in which columns: `@at` UInt32, `column` String."""
-    from pandera.errors import SchemaErrors  # noqa: PLC0415  as above
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the good ones of rows that all have a customer or all have none.
 
-    nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
-    if typed.is_empty():
-        return nothing
+    And which others fail in which columns, as `_judged`. What is good passes Pandera:
+    if it doesn't, that is a defect and no row to reject.
+    """
     schema = tuple(accepted_schema(source).items())
-    checks = _checks(schema, tuple(source.columns), kind, is_named=is_named)
-    try:
-        checks.validate(typed, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases
-        if cases["index"].null_count():
-            raise  # a column of a wrong type is a defect, not a row to reject
-        return pl.DataFrame(
-            {
-                _AT: typed[_AT].gather(cases["index"]),
-                "column": cases["column"].str.strip_prefix(_UNREAD),
-            }
-        ).unique(maintain_order=True)
-    return nothing
+    good = typed.select(name for name, _ in schema)
+    flags = tuple(name for name in typed.columns if name.startswith(_UNREAD))
+    rules = _rules(schema, flags, kind, is_named=is_named)
+    found = [pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})]
+    is_bad = pl.repeat(value=False, n=typed.height, eager=True)
+    for fault in typed.select((~rule).alias(name) for name, rule in rules.items()):
+        if fault.any():
+            at, name = fault.arg_true().alias(_AT), fault.name.removeprefix(_UNREAD)
+            found.append(at.to_frame().with_columns(column=pl.lit(name)))
+            is_bad |= fault
+    if len(found) > 1:
+        good = good.filter(~is_bad)
+    if not good.is_empty():
+        _model(schema, kind, is_named=is_named).validate(good, lazy=True)
+    return good, pl.concat(found)
 
 
 def _reasons(
@@ -324,7 +377,7 @@ def _reasons(
 ) -> pl.DataFrame:
     """Return the rejected rows of values: a line for each failing field of a row."""
     lines = [REJECTED_SCHEMA.to_frame()]
-    for name in dict.fromkeys(failures["column"]):
+    for name in failures["column"].unique(maintain_order=True):
         at = failures.filter(pl.col("column") == name)[_AT]
         theirs = source.columns[name]
         field = fields[name].gather(at)

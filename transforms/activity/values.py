@@ -5,8 +5,9 @@ value that does not look like it becomes null. Does not belong here: what become
 row with such a value (`activity`).
 
 Each function takes a column as it was read (text from CSV and NDJSON, typed from
-Parquet) and first tries the whole column as it stands; only where a value does not fit
-are spaces cut off and blanks told from faults.
+Parquet) and first tries the whole column as it stands: by its bytes, where all values
+have the commonest form, else by a pattern. Only where a value does not fit are spaces
+cut off and blanks told from faults.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
+
+from transforms.activity.letters import Letters
 
 INSTANT = pl.Datetime("us", "UTC")
 # Below 2^50 a double times a power of ten still rounds to the right minor unit, and
@@ -72,8 +75,11 @@ def identifiers(values: pl.Series, nulls: Collection[str]) -> pl.Series:
         return whole_numbers(values, nulls, is_signed=True).cast(pl.String)
     if values.dtype != pl.String:
         return values.cast(pl.String)
-    text = values.str.strip_chars()
-    is_blank = (text.str.len_bytes() == 0) | text.is_in(list(nulls))
+    # Without a space anywhere, and with ASCII alone, nothing can be cut off.
+    text = values if Letters(values).are_visible() else values.str.strip_chars()
+    is_blank = text.str.len_bytes() == 0
+    if _words(nulls):
+        is_blank |= text.is_in(_words(nulls))
     return text.set(is_blank, None) if is_blank.any() else text
 
 
@@ -85,8 +91,15 @@ def whole_numbers(
     Without `is_signed` a sign is no digit.
     """
     if values.dtype == pl.String:
-        fitting = _fitting(values, _SIGNED if is_signed else _WHOLE, nulls)
-        return fitting.cast(pl.Int64, strict=False)
+        pattern = _SIGNED if is_signed else _WHOLE
+        found = values.cast(pl.Int64, strict=False)
+        odd = _odd(values, found, nulls)
+        if not _are_whole(values, found, is_signed=is_signed):
+            return _fitting(values, pattern, nulls).cast(pl.Int64, strict=False)
+        if odd.is_empty():
+            return found
+        fitting = _fitting(values.gather(odd), pattern, nulls)
+        return found.scatter(odd, fitting.cast(pl.Int64, strict=False))
     if values.dtype.is_float():
         wide = values.cast(pl.Float64)
         fits = (wide == wide.floor()) & (wide >= -(2.0**63)) & (wide < 2.0**63)
@@ -108,10 +121,8 @@ def minor_units(
     """
     scale = 10**decimals
     if values.dtype == pl.String:
-        number = _fitting(values, _amount_pattern(decimals, sign), nulls)
-        if sign != ".":
-            number = number.str.replace(sign, ".", literal=True)
-        return _bounded((number.cast(pl.Float64, strict=False) * scale).round())
+        found = _amounts(values, nulls, decimals, sign)
+        return _bounded((found * scale).round())
     if values.dtype.is_float():
         exact = values.cast(pl.Float64) * scale
         nearest = exact.round()
@@ -244,25 +255,96 @@ def numbers(values: pl.Series, nulls: Collection[str], *, sign: str = ".") -> pl
     text = _fitting(
         values, _NUMBER if sign == "." else _NUMBER.replace(r"\.", ","), nulls
     )
-    if sign != ".":
-        text = text.str.replace(sign, ".", literal=True)
-    return text.cast(pl.Float64, strict=False)
+    return _as_floats(text, sign)
 
 
 def _fitting(values: pl.Series, pattern: str, nulls: Collection[str]) -> pl.Series:
     """Return the values that match, without surrounding spaces; all others are null."""
-    fits = values.str.contains(pattern)
-    if not (fits.all() and not _any_of(values, nulls)):
-        values = values.str.strip_chars()
-        fits = values.str.contains(pattern) & ~values.is_in(list(nulls))
-        values = values.set(~fits.fill_null(value=False), None)
-    return values
+    is_odd = ~values.str.contains(pattern)
+    words = _words(nulls)
+    if words:  # one such as `0` or `9999` looks like a value
+        is_odd |= values.is_in(words)
+    if not is_odd.any():
+        return values
+    at = is_odd.arg_true()
+    stripped = values.gather(at).str.strip_chars()
+    fits = stripped.str.contains(pattern)
+    if words:
+        fits &= ~stripped.is_in(words)
+    values = values.set(is_odd, None)
+    return values.scatter(at.filter(fits), stripped.filter(fits))
+
+
+def _words(nulls: Collection[str]) -> list[str]:
+    """Return what means no value besides a blank."""
+    return [word for word in nulls if word.strip()]
 
 
 def _any_of(values: pl.Series, nulls: Collection[str]) -> bool:
-    """Return whether a word for null, such as `0` or `9999`, looks like a value."""
-    words = [word for word in nulls if word.strip()]
+    words = _words(nulls)
     return bool(words) and bool(values.is_in(words).any())
+
+
+def _odd(values: pl.Series, found: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """Return the positions of values that were not read, or that mean no value."""
+    is_odd = found.is_null()
+    if _words(nulls):
+        is_odd |= values.is_in(_words(nulls)).fill_null(value=True)
+    return is_odd.arg_true()
+
+
+def _without(values: pl.Series, odd: pl.Series) -> pl.Series:
+    """Return the values at all other positions."""
+    if odd.is_empty():
+        return values
+    kept = pl.repeat(value=True, n=values.len(), eager=True)
+    return values.filter(kept.scatter(odd, False))  # noqa: FBT003
+
+
+def _are_whole(values: pl.Series, found: pl.Series, *, is_signed: bool) -> bool:
+    """Tell whether all texts that were read are digits, after what they were read as.
+
+    Polars reads a sign and digits, and nothing else.
+    """
+    lowest = found.min()
+    if is_signed or not isinstance(lowest, int):
+        return True
+    return lowest > 0 and not values.str.starts_with("+").any()
+
+
+def _amounts(
+    values: pl.Series, nulls: Collection[str], decimals: int, sign: str
+) -> pl.Series:
+    """Return amounts as floats, null for what is none."""
+    pattern = _amount_pattern(decimals, sign)
+    found = _as_floats(values, sign)
+    odd = _odd(values, found, nulls)
+    if not _are_plain_amounts(_without(values, odd), decimals, sign):
+        return _as_floats(_fitting(values, pattern, nulls), sign)
+    if odd.is_empty():
+        return found
+    fitting = _fitting(values.gather(odd), pattern, nulls)
+    return found.scatter(odd, _as_floats(fitting, sign))
+
+
+def _are_plain_amounts(values: pl.Series, decimals: int, sign: str) -> bool:
+    """Tell of texts that Polars reads as floats whether all have their decimals.
+
+    With digits, signs and minuses alone a float has one sign at most, and a minus only
+    in front.
+    """
+    letters = Letters(values)
+    if not decimals or letters.shortest() <= decimals:
+        return False
+    if not letters.are_digits_or("-" + sign):
+        return False
+    return bool((letters.from_end(decimals + 1) == ord(sign)).all())
+
+
+def _as_floats(values: pl.Series, sign: str) -> pl.Series:
+    if sign != ".":
+        values = values.str.replace(sign, ".", literal=True)
+    return values.cast(pl.Float64, strict=False)
 
 
 def _amount_pattern(decimals: int, sign: str) -> str:
@@ -315,18 +397,23 @@ def _from_datetimes(
 def _from_iso(
     values: pl.Series, nulls: Collection[str], timezone: str, ambiguous: Ambiguous
 ) -> pl.Series:
+    found = None
+    if not _any_of(values, nulls):
+        found = _of_first_form(values, timezone, ambiguous)
+    if found is None:
+        return _of_any_form(values, nulls, timezone, ambiguous)
+    odd = found.is_null().arg_true()
+    if odd.is_empty():
+        return found
+    rest = _of_any_form(values.gather(odd), nulls, timezone, ambiguous)
+    return found.scatter(odd, rest)
+
+
+def _of_any_form(
+    values: pl.Series, nulls: Collection[str], timezone: str, ambiguous: Ambiguous
+) -> pl.Series:
     text = _fitting(values, _ISO, nulls)
-    lengths = text.str.len_bytes()
-    if lengths.min() == lengths.max() == _SECOND_LENGTH:
-        local = _seconds(text)
-        if local.null_count() == text.null_count():  # else 10:11-08 is among them
-            return localised(local, timezone, ambiguous)
-    ahead = _one_offset(text)
-    if ahead is not None:
-        local = _seconds(text.str.head(_SECOND_LENGTH))
-        if local.null_count() == text.null_count():
-            return local.dt.replace_time_zone("UTC") - ahead
-    is_day = (lengths == _DAY_LENGTH).fill_null(value=False)
+    is_day = (text.str.len_bytes() == _DAY_LENGTH).fill_null(value=False)
     if is_day.all():
         return day_starts(text.str.to_date("%Y-%m-%d", strict=False), timezone)
     parts = pl.DataFrame({"text": text.set(is_day, None)})
@@ -337,17 +424,52 @@ def _from_iso(
     return found
 
 
-def _one_offset(text: pl.Series) -> timedelta | None:
-    """Return the offset that all these ISO times have behind their seconds, if so.
+def _of_first_form(
+    values: pl.Series, timezone: str, ambiguous: Ambiguous
+) -> pl.Series | None:
+    """Return ISO times that have the form of the first, null for all others.
 
-    A file has the times of one system: looking at each by itself takes four times as
-    long.
+    The form is a time with seconds and one offset, or none; None if the first has
+    another, or if times would be misread. A file has the times of one system: looking
+    at each by itself takes four times as long.
     """
-    rest = text.str.slice(_SECOND_LENGTH)
-    first = rest.first(ignore_nulls=True)
-    if not isinstance(first, str) or not (rest == first).all():
+    first = values.first(ignore_nulls=True)
+    if not isinstance(first, str) or not first.isascii():
         return None
-    found = re.fullmatch(r"[Zz]|([+-])([0-9]{2})(?::?([0-9]{2}))?", first)
+    if len(first) < _SECOND_LENGTH or first[_DAY_LENGTH] not in "T ":
+        return None
+    rest = first[_SECOND_LENGTH:]
+    ahead = _offset(rest) if rest else timedelta()
+    if ahead is None:
+        return None
+    local = _strptime(values, f"%Y-%m-%d{first[_DAY_LENGTH]}%H:%M:%S{rest}")
+    if not _are_like(_without(values, local.is_null().arg_true()), first):
+        return None
+    if rest:
+        found = local.dt.replace_time_zone("UTC")
+        return found - ahead if ahead else found
+    return localised(local, timezone, ambiguous)
+
+
+def _are_like(values: pl.Series, first: str) -> bool:
+    """Tell of texts that Polars reads as times whether they are written as the first.
+
+    Polars reads more than ISO times (`2024- 1- 5`, a second 60). But with one length,
+    and as many digits as fit into it, there is no room for anything else.
+    """
+    letters = Letters(values)
+    length = letters.length()
+    digits = 14 + sum(letter.isdigit() for letter in first[_SECOND_LENGTH:])
+    if length != len(first) or letters.count_digits() != digits * letters.count:
+        return False
+    between = letters.every(length, _DAY_LENGTH) == ord(first[_DAY_LENGTH])
+    seconds = letters.every(length, _SECOND_LENGTH - 2) < ord("6")
+    return bool((between & seconds).all())
+
+
+def _offset(rest: str) -> timedelta | None:
+    """Return the offset that stands behind a time, None if it is none."""
+    found = re.fullmatch(r"[Zz]|([+-])([0-9]{2})(?::?([0-9]{2}))?", rest)
     if found is None:
         return None
     sign, hours, minutes = found.groups()
