@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from flows.files.activity_files import accept_files, load_activity, read_definition
 from flows.pipeline import plan_badges
-from flows.planning import qualified
+from flows.partitions import qualified
 from flows.plans.mending import write_mends
 from transforms.activity.accepted import current
 from transforms.activity.mending import Mend, is_mended, next_round
@@ -110,7 +110,9 @@ class Import:
         """Return who earned what when."""
         activity = current(load_activity(self.files(), self.definition)).activity
         (badge,) = self.definition.badges
-        found = qualified(activity, badge, self.definition, AS_OF, 1)
+        found = qualified(
+            *(activity, [badge], self.definition, AS_OF), rows=1, folder=self.folder
+        )[badge.name]
         return found.select("customer_id", "occurrence", "qualified_at").rows()
 
 
