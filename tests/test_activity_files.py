@@ -197,6 +197,14 @@ def test_a_file_that_is_gone_can_be_forgotten(place):
     assert [file.path for file in found] == ["a2.csv"]
 
 
+def test_a_source_of_which_nothing_is_left_is_refused(place):
+    """With every file forgotten no award has a reason: that is hardly meant."""
+    gone = [EarlierFile(source="activity", path="a1.csv", fingerprint="0")]
+    with pytest.raises(FilesRefused, match="all activity files .* are gone") as caught:
+        find_files(missing(place, "forget"), gone)
+    assert caught.value.faults[0].code == "no_files"
+
+
 def test_a_file_that_is_gone_can_be_kept(place):
     """With missing_files = "keep" its accepted rows should go on counting in place."""
     path = place.put("a1.csv")

@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.files.activity_files import accept_files, load_activity, read_definition
-from flows.pipeline import plan_badges
 from flows.partitions import qualified
+from flows.pipeline import plan_badges
 from flows.plans.mending import write_mends
 from transforms.activity.accepted import current
 from transforms.activity.mending import Mend, is_mended, next_round

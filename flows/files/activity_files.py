@@ -172,9 +172,21 @@ def find_files(
                         kept_fingerprint=gone[path] if path in absent else None,
                     )
                 )
+    if not found and not faults:
+        faults.append(_nothing_left(definition))
     if faults:
         raise FilesRefused(*faults)
     return found
+
+
+def _nothing_left(definition: Definition) -> Fault:
+    return Fault(
+        code="no_files",
+        message="all activity files that the run before this one stood on are gone: "
+        "put files there, or set missing_files to keep",
+        file=definition.path,
+        column="activity.files",
+    )
 
 
 def _faults_of_pattern(

@@ -137,26 +137,25 @@ def current(activity: pl.LazyFrame) -> Current:
     Where customers are mapped, a row without customer_id is nobody's by the newest
     word: it supersedes older ones like any other, and counts for nobody.
     """
-    named = _named(activity)
-    rows = dict(
-        named.group_by("file_order")
-        .len()
-        .collect()
-        .select("file_order", "len")
-        .iter_rows()
-    )
-    superseded = _superseded(activity)
+    files = _files(activity)
+    rows = {order: named for _, order, named in files.iter_rows() if named}
+    superseded = _superseded(activity, files)
     lost = dict(superseded["file_order"].value_counts().iter_rows())
-    kept = named
+    kept = _named(activity)
     if lost:
-        kept = named.join(
-            superseded.lazy(), on=["file_order", "row_number"], how="anti"
-        )
+        kept = kept.join(superseded.lazy(), on=["file_order", "row_number"], how="anti")
     return Current(
         activity=kept,
         rows_current={order: rows[order] - lost.get(order, 0) for order in rows},
         rows_superseded={order: lost.get(order, 0) for order in rows},
     )
+
+
+def _files(activity: pl.LazyFrame) -> pl.DataFrame:
+    """Return source, file_order, and how many of a file's rows have a customer."""
+    is_mapped = "source_customer_id" in activity.collect_schema()
+    named = pl.col("customer_id").is_not_null().sum() if is_mapped else pl.len()
+    return activity.group_by("source", "file_order").agg(named=named).collect()
 
 
 def _named(activity: pl.LazyFrame) -> pl.LazyFrame:
@@ -177,15 +176,13 @@ def current_counts(activity: pl.LazyFrame) -> tuple[dict[int, int], dict[int, in
     return dict(found.rows_current), dict(found.rows_superseded)
 
 
-def _superseded(activity: pl.LazyFrame) -> pl.DataFrame:
+def _superseded(activity: pl.LazyFrame, files: pl.DataFrame) -> pl.DataFrame:
     """Return `file_order, row_number` of the rows that a newer file has again."""
     nothing = pl.DataFrame(schema={"file_order": pl.Int32, "row_number": pl.Int64})
-    orders = activity.select("source", "file_order").unique().collect()
     found = [nothing]
-    for (source,), files in orders.group_by("source"):
-        if files.height > 1:
-            of_source = activity.filter(pl.col("source") == source)
-            found.append(_superseded_in(of_source))
+    for (source,), of_source in files.group_by("source"):
+        if of_source.height > 1:
+            found.append(_superseded_in(activity.filter(pl.col("source") == source)))
     return pl.concat(found)
 
 

@@ -268,56 +268,37 @@ def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.S
     return core[name]() if name in core else further[source.types.get(name, "text")]()
 
 
-def _rules(
+@cache
+def _model(
     schema: tuple[tuple[str, pl.DataType], ...],
     flags: tuple[str, ...],
     kind: type[pl.DataType],
     *,
     is_named: bool,
-) -> dict[str, pl.Expr]:
-    """Return what must hold in each column of typed rows, with or without customer.
-
-    `schema` are the columns of accepted activity, `flags` those of what can't be read.
-    """
-    names, limit = [name for name, _ in schema], values.MAX_MINOR_UNITS
-    rules = {name: pl.col(name).is_not_null() for name in names if name in _REQUIRED}
-    rules["occurred_at"] = pl.col("occurred_at").is_between(
-        values.FIRST_INSTANT, values.LAST_INSTANT
-    )
-    if "amount" in names:
-        amount = pl.col("amount")
-        rules["amount"] = amount.is_null() | amount.is_between(-limit, limit)
-    if not is_named:
-        del rules["customer_id"]
-    elif kind == pl.Int64:
-        rules["customer_id"] = pl.col("customer_id") >= 1
-    rules |= {name: ~pl.col(name) for name in flags}
-    return {name: rule.fill_null(value=False) for name, rule in rules.items()}
-
-
-@cache
-def _model(
-    schema: tuple[tuple[str, pl.DataType], ...],
-    kind: type[pl.DataType],
-    *,
-    is_named: bool,
 ) -> pa.DataFrameSchema:
-    """Return the Pandera model of good rows.
+    """Return the Pandera model of typed rows, of those with or without customer.
 
-    All rules are one check: Pandera looks at each check of each column by itself,
-    which takes it twice as long.
+    `schema` are the columns of accepted activity, `flags` those that say what can't be
+    read.
     """
     import pandera.polars as pa  # noqa: PLC0415  half a second, which others save
 
-    is_good = pl.all_horizontal(*_rules(schema, (), kind, is_named=is_named).values())
-    columns = {name: pa.Column(dtype, nullable=True) for name, dtype in schema}
-    columns["customer_id"] = pa.Column(kind, nullable=True)
-
-    def are_good(data: pa.PolarsData) -> bool:
-        return bool(data.lazyframe.select(is_good.all()).collect().item())
-
-    check = pa.Check(are_good)
-    return pa.DataFrameSchema(columns, checks=check, strict=True)
+    limit = values.MAX_MINOR_UNITS
+    columns = {
+        name: pa.Column(dtype, nullable=name not in _REQUIRED) for name, dtype in schema
+    }
+    columns |= {name: pa.Column(pl.Boolean, pa.Check.eq(value=False)) for name in flags}
+    columns["occurred_at"] = pa.Column(
+        values.INSTANT, pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT)
+    )
+    if "amount" in columns:
+        amounts = pa.Check.in_range(-limit, limit)
+        columns["amount"] = pa.Column(pl.Int64, amounts, nullable=True)
+    is_number = is_named and kind == pl.Int64
+    columns["customer_id"] = pa.Column(
+        kind, [pa.Check.ge(1)] if is_number else [], nullable=not is_named
+    )
+    return pa.DataFrameSchema(columns, strict=True)
 
 
 def _judged(
@@ -346,25 +327,37 @@ def _parted(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the good ones of rows that all have a customer or all have none.
 
-    And which others fail in which columns, as `_judged`. What is good passes Pandera:
-    if it doesn't, that is a defect and no row to reject.
+    And which others fail in which columns, as `_judged`.
     """
     schema = tuple(accepted_schema(source).items())
-    good = typed.select(name for name, _ in schema)
     flags = tuple(name for name in typed.columns if name.startswith(_UNREAD))
-    rules = _rules(schema, flags, kind, is_named=is_named)
-    found = [pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})]
-    is_bad = pl.repeat(value=False, n=typed.height, eager=True)
-    for fault in typed.select((~rule).alias(name) for name, rule in rules.items()):
-        if fault.any():
-            at, name = fault.arg_true().alias(_AT), fault.name.removeprefix(_UNREAD)
-            found.append(at.to_frame().with_columns(column=pl.lit(name)))
-            is_bad |= fault
-    if len(found) > 1:
-        good = good.filter(~is_bad)
-    if not good.is_empty():
-        _model(schema, kind, is_named=is_named).validate(good, lazy=True)
-    return good, pl.concat(found)
+    good = typed.select(name for name, _ in schema)
+    failures = _failures(typed, _model(schema, flags, kind, is_named=is_named))
+    if not failures.is_empty():
+        good = good.filter(~_marked(failures[_AT], typed.height))
+    return good, failures
+
+
+def _failures(typed: pl.DataFrame, model: pa.DataFrameSchema) -> pl.DataFrame:
+    """Return which rows fail in which columns, as `_judged`."""
+    from pandera.errors import SchemaErrors  # noqa: PLC0415  as above
+
+    nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
+    if typed.is_empty():
+        return nothing
+    try:
+        model.validate(typed, lazy=True)
+    except SchemaErrors as error:
+        cases = error.failure_cases
+        if cases["index"].null_count():
+            raise  # a column of a wrong type is a defect, not a row to reject
+        return pl.DataFrame(
+            {
+                _AT: cases["index"].cast(pl.UInt32),
+                "column": cases["column"].str.strip_prefix(_UNREAD),
+            }
+        ).unique(maintain_order=True)
+    return nothing
 
 
 def _reasons(
