@@ -10,10 +10,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 
@@ -25,14 +27,29 @@ from transforms.rules.qualifications import (
     values_looked_at,
 )
 
+Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 # How many rows take less than 2 GB where rules look at one value; each further one
 # adds a third of it.
 _ROWS_OF_ONE_VALUE = 25_000_000
 # To read everything so often takes less than to write it down in parts.
 _MOST_READINGS = 4
 _ROWS_A_BATCH = 2_000_000
+# So many awards of a badge are compared with the ledger at a time: 500 bytes each.
+_AWARDS_A_PART = 4_000_000
 _PREFIX = ".partitions-"
 _FORGOTTEN_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class Met:
+    """Who met each badge's rule, of some customers, as of `rules.qualifications`.
+
+    Of those whose id leaves `number`, divided by `partitions`.
+    """
+
+    of_badges: Mapping[str, pl.DataFrame]
+    number: int = 0
+    partitions: int = 1
 
 
 def qualified(
@@ -44,29 +61,53 @@ def qualified(
     rows: int,
     folder: Path,
     rows_a_partition: int | None = None,
-) -> dict[str, pl.DataFrame]:
-    """Return who met each badge's rule, in as many partitions as memory asks for.
+    awards_a_part: int = _AWARDS_A_PART,
+) -> Iterator[Met]:
+    """Yield who met each badge's rule, in as many parts as memory asks for.
 
-    `activity` is current, `rows` how much of it there is; the frames, by a badge's
-    name, are as of `rules.qualifications`. What is parted lies in `folder` meanwhile.
+    `activity` is current, `rows` how much of it there is. What is parted lies in
+    `folder` until the last part is yielded.
     """
     needed = _needed(activity, badges)
     partitions = max(1, -(-rows // (rows_a_partition or rows_that_fit(badges))))
-    if partitions <= _MOST_READINGS:
-        parts = [_part(needed, number, partitions) for number in range(partitions)]
-        met = [_qualifications(part, badges, definition, as_of) for part in parts]
-    else:
-        with _parted(needed, partitions, folder) as parts:
-            met = [_qualifications(part, badges, definition, as_of) for part in parts]
+    with _parted(needed, partitions, folder) as parts:
+        for number, part in enumerate(parts):
+            found = _qualifications(part, badges, definition, as_of)
+            names = (badge.name for badge in badges)
+            met = Met(
+                of_badges=dict(zip(names, found, strict=True)),
+                number=number,
+                partitions=partitions,
+            )
+            yield from _smaller(met, awards_a_part)
+
+
+def _smaller(met: Met, most: int) -> Iterator[Met]:
+    """Yield the same in parts with about so many awards of a badge each."""
+    largest = max((one.height for one in met.of_badges.values()), default=0)
+    times = max(1, -(-largest // most))
+    partitions = met.partitions * times
+    for number in range(met.number, partitions, met.partitions):
+        yield Met(
+            of_badges={
+                name: one if times == 1 else _part_of(one, number, partitions)
+                for name, one in met.of_badges.items()
+            },
+            number=number,
+            partitions=partitions,
+        )
+
+
+def together(parts: Iterable[Met]) -> dict[str, pl.DataFrame]:
+    """Return who met each badge's rule, of all parts."""
+    found: dict[str, list[pl.DataFrame]] = {}
+    for part in parts:
+        for name, met in part.of_badges.items():
+            found.setdefault(name, []).append(met)
     return {
-        badge.name: pl.concat(of_badge).sort("customer_id", "occurrence")
-        for badge, of_badge in zip(badges, zip(*met, strict=True), strict=True)
+        name: pl.concat(met).sort("customer_id", "occurrence")
+        for name, met in found.items()
     }
-
-
-def rows_that_fit(badges: Sequence[Badge]) -> int:
-    """Return how many rows can be looked at at once: the fewer, the more values."""
-    return _ROWS_OF_ONE_VALUE * 3 // (2 + max(1, len(values_looked_at(badges))))
 
 
 def qualified_part(
@@ -79,9 +120,14 @@ def qualified_part(
     partitions: int,
 ) -> pl.DataFrame:
     """Return who met a badge's rule among the customers of one partition."""
-    needed = _part(_needed(activity, [badge]), number, partitions)
+    needed = _part_of(_needed(activity, [badge]), number, partitions)
     (met,) = _qualifications(needed, [badge], definition, as_of)
     return met
+
+
+def rows_that_fit(badges: Sequence[Badge]) -> int:
+    """Return how many rows can be looked at at once: the fewer, the more values."""
+    return _ROWS_OF_ONE_VALUE * 3 // (2 + max(1, len(values_looked_at(badges))))
 
 
 def _needed(activity: pl.LazyFrame, badges: Sequence[Badge]) -> pl.LazyFrame:
@@ -90,10 +136,8 @@ def _needed(activity: pl.LazyFrame, badges: Sequence[Badge]) -> pl.LazyFrame:
     return activity.select(name for name in present if name in columns)
 
 
-def _part(activity: pl.LazyFrame, number: int, partitions: int) -> pl.LazyFrame:
-    if partitions == 1:
-        return activity
-    return activity.filter(_partition(partitions) == number)
+def _part_of(frame: Frame, number: int, partitions: int) -> Frame:
+    return frame.filter(_partition(partitions) == number)
 
 
 def _partition(partitions: int) -> pl.Expr:
@@ -119,7 +163,10 @@ def _qualifications(
 def _parted(
     activity: pl.LazyFrame, partitions: int, folder: Path
 ) -> Iterator[list[pl.LazyFrame]]:
-    """Give the activity of each partition, all of it read once and written once."""
+    """Give the activity of each partition: of many, read once and written once."""
+    if partitions <= _MOST_READINGS:
+        yield [_part_of(activity, n, partitions) for n in range(partitions)]
+        return
     _remove_forgotten(folder)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as scratch:
         paths: list[list[Path]] = [[] for _ in range(partitions)]
@@ -127,7 +174,7 @@ def _parted(
         for count, batch in enumerate(batches):
             for number in range(partitions):
                 path = Path(scratch) / f"{number}.{count}.arrow"
-                part = batch.filter(_partition(partitions) == number)
+                part = _part_of(batch, number, partitions)
                 part.write_ipc(path, compression="lz4")
                 paths[number].append(path)
         nothing = activity.collect_schema().to_frame().lazy()

@@ -47,7 +47,7 @@ from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
 from flows.platform.preflight import read_badges
 from flows.qualifying import accept_there, qualified_on, refuse_unshared
-from flows.records.audit import earlier_files, earned_ids, known_awards
+from flows.records.audit import Part, earlier_files, earned_ids, known_awards
 from flows.runs import (
     Job,
     Report,
@@ -64,7 +64,11 @@ from flows.sending.sending import (
 )
 from flows.settings import Settings
 from transforms.activity.accepted import quality_faults
-from transforms.customers.survivors import by_survivors, known_by_survivors
+from transforms.customers.survivors import (
+    by_survivors,
+    known_by_survivors,
+    merged_into,
+)
 from transforms.definition.definition import Definition
 from transforms.errors import Fault, FilesRefused, PlanRefused
 from transforms.platform.badges import BadgeFacts
@@ -317,12 +321,17 @@ def plan_for(
 
     survivors = read.accepted.survivors
 
-    def known(badge_meta_id: str, series: str) -> pl.DataFrame:
+    def known(
+        badge_meta_id: str, series: str, number: int, partitions: int
+    ) -> pl.DataFrame:
+        part = Part(number, partitions, merged_into(survivors, number, partitions))
         if run is not None:
-            found = run.known_awards(badge_meta_id, series)
+            found = run.known_awards(badge_meta_id, series, part)
         else:
-            found = known_awards(work.home.audit, badge_meta_id, series)
-        return known_by_survivors(found, survivors)
+            found = known_awards(work.home.audit, badge_meta_id, series, part)
+        mapped = known_by_survivors(found, survivors)
+        # Who was merged into somebody of another part is looked at there.
+        return mapped.filter(pl.col("customer_id") % partitions == number)
 
     listed = held_earns(definition)
     if run is not None:

@@ -8,7 +8,8 @@ down (`flows.plans.folder`), and carrying it out (`flows.pipeline`).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -18,13 +19,14 @@ import polars as pl
 from flows.files.activity_files import AcceptedFile
 from flows.files.counting import counting_activity, stale_sources
 from flows.files.customer_files import CustomerFiles
-from flows.partitions import qualified
+from flows.partitions import Met, qualified
 from transforms.activity.mending import Mend
 from transforms.awards.awards import PlanResult, classified_awards, drift
 from transforms.awards.batches import fewest_calls, minutes_at_limit
 from transforms.awards.guards import (
     PlanFigures,
     guard_faults,
+    newest_owners,
     plan_figures,
     rule_digest,
     take_over_faults,
@@ -36,7 +38,8 @@ from transforms.platform.badges import BadgeFacts
 from transforms.platform.preflight import warnings
 from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
 
-KnownAwards = Callable[[str, str], pl.DataFrame]
+# Of a badge_meta_id and series, and of the customers that `partitions.Met` names.
+KnownAwards = Callable[[str, str, int, int], pl.DataFrame]
 _AWARD_COLUMNS = (
     "award_id",
     "import_name",
@@ -137,12 +140,12 @@ class Plan:
 class Qualified:
     """Who met each badge's rule, and how many rows of each file counted for it.
 
-    `met` gives a badge's frame; see `rules.qualifications`. `activity` is what they
+    `parts` are some of the customers each, to be taken once. `activity` is what they
     were met by, at least those rows that prove it. The rest is as of
     `flows.files.counting`.
     """
 
-    met: Callable[[Badge], pl.DataFrame]
+    parts: Iterable[Met]
     activity: pl.LazyFrame
     rows_current: Mapping[int, int]
     rows_superseded: Mapping[int, int]
@@ -154,16 +157,15 @@ def qualified_here(
 ) -> Qualified:
     """Return who met the rules of all badges."""
     counting = counting_activity(files, definition, as_of=as_of)
-    met = qualified(
-        counting.activity,
-        definition.badges,
-        definition,
-        as_of,
-        rows=counting.rows,
-        folder=files[0].accepted_path.parent,
-    )
     return Qualified(
-        met=lambda badge: met[badge.name],
+        parts=qualified(
+            counting.activity,
+            definition.badges,
+            definition,
+            as_of,
+            rows=counting.rows,
+            folder=files[0].accepted_path.parent,
+        ),
         activity=counting.activity,
         rows_current=counting.rows_current,
         rows_superseded=counting.rows_superseded,
@@ -191,35 +193,36 @@ def made_plan(
     `found` is who met the rules, where that was looked for before.
     """
     counting = found or qualified_here(files, definition, selection.as_of)
-    awards, moved, judged = [], [], []
-    results: dict[str, dict[str, int]] = {}
-    claimed: list[Fault] = []
-    for badge in definition.badges:
-        on_badge(badge.name)
-        met = counting.met(badge)
-        known = known_awards(badge.badge_meta_id, badge.series)
-        classified = classified_awards(
-            met,
-            badge,
-            facts[badge.name],
-            definition_timezone=definition.timezone,
-            as_of=selection.as_of,
-            target=target,
-            known=known,
-            held=held,
-            earned_from=selection.earned_from,
-            earned_until=selection.earned_until,
-            selected_customers=selection.customer_ids,
-            selected_awards=selection.award_ids,
-            is_badge_selected=not selection.badges or badge.name in selection.badges,
-        )
-        results[badge.name] = {"qualified": met.height, **_counted(classified)}
-        judged.append(classified.select("customer_id", "result"))
-        claimed += take_over_faults(
-            definition.guards, badge, known, import_name=definition.name
-        )
-        moved.append(drift(classified, known))
-        awards.append(_for_ledger(classified, badge, definition, facts, target))
+    found_of = {badge.name: _Found() for badge in definition.badges}
+    for place, part in enumerate(counting.parts):
+        for badge in definition.badges:
+            if place == 0:
+                on_badge(badge.name)
+            known = known_awards(
+                badge.badge_meta_id, badge.series, part.number, part.partitions
+            )
+            classified = classified_awards(
+                part.of_badges[badge.name],
+                badge,
+                facts[badge.name],
+                definition_timezone=definition.timezone,
+                as_of=selection.as_of,
+                target=target,
+                known=known,
+                held=held,
+                earned_from=selection.earned_from,
+                earned_until=selection.earned_until,
+                selected_customers=selection.customer_ids,
+                selected_awards=selection.award_ids,
+                is_badge_selected=not selection.badges
+                or badge.name in selection.badges,
+            )
+            found_of[badge.name].add(
+                classified,
+                known,
+                _for_ledger(classified, badge, definition, facts, target),
+            )
+    awards = pl.concat([one.awards for one in found_of.values()])
     plan = Plan(
         definition=definition,
         selection=selection,
@@ -228,9 +231,9 @@ def made_plan(
         rows_current=dict(counting.rows_current),
         rows_superseded=dict(counting.rows_superseded),
         facts=facts,
-        awards=with_identifiers(pl.concat(awards), counting.activity),
-        results=results,
-        drift=pl.concat(moved),
+        awards=with_identifiers(awards, counting.activity),
+        results={name: dict(one.results) for name, one in found_of.items()},
+        drift=pl.concat([one.drift for one in found_of.values()]),
         calls=0,
         minutes=0.0,
         batch_size=batch_size,
@@ -238,11 +241,59 @@ def made_plan(
         customers=customers,
         warnings=[] if customers is None else list(customers.notes),
     )
-    _judge(plan, pl.concat(judged))
-    plan.refused_by += claimed
+    _judge(plan)
+    for badge in definition.badges:
+        plan.refused_by += take_over_faults(
+            definition.guards,
+            badge,
+            found_of[badge.name].owners,
+            import_name=definition.name,
+        )
     plan.refused_by += stale_sources(files, definition, as_of=selection.as_of)
     plan.warnings += counting.warnings
     return plan
+
+
+class _Found:
+    """What planning found of one badge, of all parts that it has looked at.
+
+    Of qualifications that are awards already, and of what the ledger knows, no more
+    than counts and differences is kept: that may be all that was ever awarded.
+    """
+
+    def __init__(self) -> None:
+        self.results = Counter({"qualified": 0})
+        self._awards: list[pl.DataFrame] = []
+        self._drift: list[pl.DataFrame] = []
+        self._owners: list[pl.DataFrame] = []
+
+    def add(
+        self, classified: pl.DataFrame, known: pl.DataFrame, awards: pl.DataFrame
+    ) -> None:
+        """Take in a part: all qualifications, and those that go to the ledger."""
+        self.results.update(qualified=classified.height, **_counted(classified))
+        self._awards.append(awards)
+        self._drift.append(drift(classified, known))
+        self._owners.append(newest_owners(known))
+
+    @property
+    def awards(self) -> pl.DataFrame:
+        """Return the awards of all parts, in one order whatever the parts."""
+        return _one_of(self._awards, "customer_id", "occurrence")
+
+    @property
+    def drift(self) -> pl.DataFrame:
+        """Return the drift of all parts."""
+        return _one_of(self._drift, "kind", "award_id")
+
+    @property
+    def owners(self) -> pl.DataFrame:
+        """Return who awarded the badge before, see `newest_owners`."""
+        return pl.concat(self._owners)
+
+
+def _one_of(parts: list[pl.DataFrame], *keys: str) -> pl.DataFrame:
+    return parts[0] if len(parts) == 1 else pl.concat(parts).sort(keys)
 
 
 def _counted(classified: pl.DataFrame) -> dict[str, int]:
@@ -273,14 +324,16 @@ def _for_ledger(
     )
 
 
-def _judge(plan: Plan, judged: pl.DataFrame) -> None:
+def _judge(plan: Plan) -> None:
     """Fill in what the plan costs, what refuses it, and what a reader should know."""
     planned = plan.planned
     awarded = {n: f for n, f in plan.facts.items() if n in set(planned["badge"])}
     plan.calls = fewest_calls(planned, plan.batch_size)
     calls = plan.calls + len(awarded)
     plan.minutes = minutes_at_limit(calls, plan.requests_per_minute)
-    plan.figures = plan_figures(judged, calls=plan.calls)
+    counts = sum((Counter(one) for one in plan.results.values()), Counter[str]())
+    del counts["qualified"]
+    plan.figures = plan_figures(planned, counts, calls=plan.calls)
     verdict = guard_faults(plan.definition.guards, plan.figures, awarded)
     plan.refused_by = list(verdict.refused_by)
     plan.wants_approval = verdict.wants_approval

@@ -29,7 +29,7 @@ from flows.files.activity_files import (
     load_activity,
 )
 from flows.files.counting import counting_activity
-from flows.partitions import qualified_part
+from flows.partitions import Met, qualified_part
 from flows.planning import Qualified
 from transforms.customers.identified import proving
 from transforms.definition.definition import Definition
@@ -167,7 +167,7 @@ async def qualified_on(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return Qualified(
-        met=lambda badge: met[badge.name],
+        parts=[Met(of_badges=met)],
         activity=pl.concat(proofs or [pl.DataFrame()]).lazy(),
         rows_current=counted.rows_current,
         rows_superseded=counted.rows_superseded,

@@ -200,7 +200,7 @@ def test_a_file_that_is_gone_can_be_forgotten(place):
 def test_a_source_of_which_nothing_is_left_is_refused(place):
     """With every file forgotten no award has a reason: that is hardly meant."""
     gone = [EarlierFile(source="activity", path="a1.csv", fingerprint="0")]
-    with pytest.raises(FilesRefused, match="all activity files .* are gone") as caught:
+    with pytest.raises(FilesRefused, match=r"all activity files .* are gone") as caught:
         find_files(missing(place, "forget"), gone)
     assert caught.value.faults[0].code == "no_files"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -440,14 +441,17 @@ def test_figures_are_taken_from_classified_awards():
         facts=facts(starts_at=at("2013-01-01")),
         earned_until=date(2017, 9, 1),
     )
-    assert plan_figures(frame, calls=2) == PlanFigures(
+    counts = Counter(frame["result"])
+    planned = frame.filter(result="planned")
+    assert plan_figures(planned, counts, calls=2) == PlanFigures(
         awards=3,
         most_awards_of_a_customer=2,
         calls=2,
         asked_for=4,
         out_of_window=1,
     )
-    assert plan_figures(frame.clear(), calls=0).most_awards_of_a_customer == 0
+    nothing = plan_figures(planned.clear(), {}, calls=0)
+    assert nothing.most_awards_of_a_customer == nothing.asked_for == 0
 
 
 def owned(*rows: tuple[str, str, str]) -> pl.DataFrame:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
@@ -12,8 +14,14 @@ from factories_imports import BADGE, Brand, brand
 
 from flows.commands.asked_customer import Identifier
 from flows.commands.explaining import as_json, explain
-from flows.pipeline import plan_badges
+from flows.files.activity_files import read_definition
+from flows.files.counting import counting_activity
+from flows.partitions import qualified
+from flows.pipeline import plan_badges, plan_for, read_activity
+from flows.planning import Plan, Qualified
+from transforms.awards.awards import PlanResult
 from transforms.errors import FilesRefused, PlanRefused
+from transforms.platform.badges import BadgeFacts
 
 ANN, BOB, CAT, DAN = (phone(number) for number in range(1, 5))
 EARLY = mapped_definition(
@@ -348,3 +356,61 @@ BOB,r3,2017-05-05T12:00:00,-4.00,b3
         report = shop.run()
         assert report.is_balanced
         assert awards(shop) == [(101, CAT, "issued")]
+
+
+@pytest.mark.parametrize("rows", [1, 7, 40])
+def test_a_plan_made_in_parts_is_the_same_plan(tmp_path: Path, rows: int) -> None:
+    """Merged customers, drift and earlier awards are found whatever the parts."""
+    phones = {customer: phone(customer) for customer in range(1, 31)}
+    with brand(tmp_path) as shop:
+        text = mapped_definition(more="repeat = true\n").replace('"*.csv"', '"may.csv"')
+        shop.define(text)
+        (shop.folder / "who").mkdir()
+        alone = [f"{customer},{number},,," for customer, number in phones.items()]
+        shop.write(**{"who/all": who(*alone)}, may=bills(*[*phones.values()] * 2))
+        shop.run()
+        # Every third was merged into one who is looked at in another part.
+        merged = [
+            f"{customer},{number},{'' if customer % 3 else customer - 1},,"
+            for customer, number in phones.items()
+        ]
+        fewer = [*phones.values()][:20]
+        shop.write(**{"who/all": who(*merged)}, may=bills(*fewer * 3, *phones.values()))
+        whole = asyncio.run(planned_in_parts(shop, None))
+        parted = asyncio.run(planned_in_parts(shop, rows))
+    assert whole.count(PlanResult.PLANNED) > 5
+    assert whole.count(PlanResult.HELD_BACK) > 5
+    assert whole.count(PlanResult.IN_LEDGER) > 20
+    assert whole.drift.height > 3
+    assert parted.results == whole.results
+    assert parted.drift.equals(whole.drift)
+    assert parted.awards.equals(whole.awards)
+    assert parted.figures == whole.figures
+    assert parted.refused_by == whole.refused_by
+    assert parted.digest == whole.digest
+
+
+async def planned_in_parts(shop: Brand, rows: int | None) -> Plan:
+    """Return a plan against the audit, of so many rows and awards at a time."""
+    work = shop.work()
+    definition = read_definition(shop.definition)
+    now = datetime(2018, 1, 1, tzinfo=UTC)
+    read = await read_activity(work, definition, now)
+    if rows is not None:
+        counting = counting_activity(read.accepted.files, definition, as_of=now)
+        found = Qualified(
+            parts=qualified(
+                *(counting.activity, definition.badges, definition, now),
+                rows=counting.rows,
+                folder=work.home.accepted,
+                rows_a_partition=rows,
+                awards_a_part=rows,
+            ),
+            activity=counting.activity,
+            rows_current=counting.rows_current,
+            rows_superseded=counting.rows_superseded,
+        )
+        read = replace(read, found=found)
+    (badge,) = definition.badges
+    facts = {badge.name: BadgeFacts(badge_meta_id=badge.badge_meta_id)}
+    return plan_for(work, definition, read, facts, None)

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.files.activity_files import accept_files, load_activity, read_definition
-from flows.partitions import qualified
+from flows.partitions import qualified, together
 from flows.pipeline import plan_badges
 from flows.plans.mending import write_mends
 from transforms.activity.accepted import current
@@ -110,9 +110,10 @@ class Import:
         """Return who earned what when."""
         activity = current(load_activity(self.files(), self.definition)).activity
         (badge,) = self.definition.badges
-        found = qualified(
+        parts = qualified(
             *(activity, [badge], self.definition, AS_OF), rows=1, folder=self.folder
-        )[badge.name]
+        )
+        found = together(parts)[badge.name]
         return found.select("customer_id", "occurrence", "qualified_at").rows()
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Activity
 
-from flows.partitions import qualified, rows_that_fit
+from flows.partitions import qualified, rows_that_fit, together
 from transforms.definition.definition import Definition, parse_definition
 from transforms.rules.ordering import Value, in_slices, ordered
 
@@ -70,14 +70,17 @@ def met(
 ) -> dict[str, pl.DataFrame]:
     """Return who met the badges, with so many rows a partition."""
     definition = definition_of(badges)
-    return qualified(
-        frame,
-        definition.badges,
-        definition,
-        AS_OF,
-        rows=rows,
-        folder=folder,
-        rows_a_partition=most,
+    return together(
+        qualified(
+            frame,
+            definition.badges,
+            definition,
+            AS_OF,
+            rows=rows,
+            folder=folder,
+            rows_a_partition=most,
+            awards_a_part=most,
+        )
     )
 
 

@@ -21,6 +21,7 @@ import polars as pl
 from flows.files.activity_files import AcceptedFile, read_definition
 from flows.files.held_earns import held_earns
 from flows.home import open_private
+from flows.partitions import Met
 from flows.pipeline import Work, not_ours, read_activity
 from flows.planning import qualified_here
 from flows.platform.capillary import utc_now
@@ -111,11 +112,28 @@ async def _side(work: Work, as_of: datetime) -> Side:
     listed = held_earns(definition)
     ours = earned_ids(work.home.audit, listed)
     held = not_ours(listed, ours, accepted.survivors)
+    awards = [_awards(work, definition, part, held, as_of) for part in counting.parts]
+    return Side(
+        definition=definition,
+        files=accepted.files,
+        survivors=accepted.survivors,
+        awards=pl.concat(awards),
+    )
+
+
+def _awards(
+    work: Work,
+    definition: Definition,
+    part: Met,
+    held: pl.DataFrame | None,
+    as_of: datetime,
+) -> pl.DataFrame:
+    """Return what a definition awards to some customers, whatever the ledger has."""
     awards = []
     for badge in definition.badges:
         work.screen.stage(f"awarding {badge.name} of {definition.name}", None)
         found = classified_awards(
-            counting.met(badge),
+            part.of_badges[badge.name],
             badge,
             BadgeFacts(badge_meta_id=badge.badge_meta_id),
             definition_timezone=definition.timezone,
@@ -125,12 +143,7 @@ async def _side(work: Work, as_of: datetime) -> Side:
             held=held,
         )
         awards.append(found.select(_COLUMNS))
-    return Side(
-        definition=definition,
-        files=accepted.files,
-        survivors=accepted.survivors,
-        awards=pl.concat(awards),
-    )
+    return pl.concat(awards)
 
 
 def _made(work: Work, *sides: Side) -> pl.DataFrame:

@@ -96,7 +96,7 @@ def qualify(asked: Asked) -> results.Section:
         f"**{ours[0] / theirs[0]:.2f}** (goal 0.8); of CPU {ours[1]:.1f} s against "
         f"{theirs[1]:.1f} s, ratio **{ours[1] / theirs[1]:.2f}**."
     )
-    together = measured(partial(bench_qualify.together, path, asked.rows))
+    together = measured(partial(bench_qualify.all_at_once, path, asked.rows))
     made["facts"].append(
         f"As badges of one definition, which share the reading and the sort, ours take "
         f"{together.seconds:.1f} s, {together.cpu_seconds:.1f} s of CPU, "

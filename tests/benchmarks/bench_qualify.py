@@ -195,21 +195,23 @@ def ours(path: Path, rule: str, rows: int) -> Any:
     )
 
 
-def together(path: Path, rows: int) -> None:
+def all_at_once(path: Path, rows: int) -> None:
     """Qualify by every rule at once, as the badges of one definition."""
     _met(path, definition_of(*(case.rule for case in CASES)), rows)
 
 
 def _met(path: Path, definition: Any, rows: int) -> dict[str, pl.DataFrame]:
-    from flows.partitions import qualified  # noqa: PLC0415
+    from flows.partitions import qualified, together  # noqa: PLC0415
 
-    return qualified(
-        pl.scan_parquet(path),
-        definition.badges,
-        definition,
-        AS_OF,
-        rows=rows,
-        folder=path.parent,
+    return together(
+        qualified(
+            pl.scan_parquet(path),
+            definition.badges,
+            definition,
+            AS_OF,
+            rows=rows,
+            folder=path.parent,
+        )
     )
 
 

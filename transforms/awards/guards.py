@@ -46,18 +46,21 @@ class Verdict(NamedTuple):
     wants_approval: bool
 
 
-def plan_figures(awards: pl.DataFrame, *, calls: int) -> PlanFigures:
-    """Return the figures of classified awards (`customer_id`, `result`)."""
-    planned = awards.filter(pl.col("result") == PlanResult.PLANNED)
-    not_asked = [str(PlanResult.OUTSIDE_BOUNDS), str(PlanResult.NOT_SELECTED)]
+def plan_figures(
+    planned: pl.DataFrame, counts: Mapping[str, int], *, calls: int
+) -> PlanFigures:
+    """Return the figures of a plan: `planned` awards, and how many of each result.
+
+    `planned`: customer_id. `counts`: PlanResult → qualifications.
+    """
     of_customer = planned.group_by("customer_id").len()["len"].max()
-    results = awards["result"]
+    not_asked = (PlanResult.OUTSIDE_BOUNDS, PlanResult.NOT_SELECTED)
     return PlanFigures(
         awards=planned.height,
         most_awards_of_a_customer=of_customer if isinstance(of_customer, int) else 0,
         calls=calls,
-        asked_for=awards.height - int(results.is_in(not_asked).sum()),
-        out_of_window=int((results == PlanResult.OUT_OF_WINDOW).sum()),
+        asked_for=sum(n for name, n in counts.items() if name not in not_asked),
+        out_of_window=counts.get(PlanResult.OUT_OF_WINDOW, 0),
     )
 
 
@@ -130,6 +133,12 @@ def _badge_faults(guards: Guards, awarded: Mapping[str, BadgeFacts]) -> Iterator
                 "allow_rolling_limit = true if the awards fit into it"
             )
             yield _fault("allow_rolling_limit", message)
+
+
+def newest_owners(known: pl.DataFrame) -> pl.DataFrame:
+    """Return what `take_over_faults` looks at, of any part of the known awards."""
+    names = ("import_name", "rule_digest", "planned_at")
+    return known.select(name for name in names if name in known.columns).unique()
 
 
 def take_over_faults(

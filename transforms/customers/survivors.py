@@ -117,6 +117,16 @@ def by_survivors(frame: pl.DataFrame, survivors: pl.DataFrame | None) -> pl.Data
     )
 
 
+def merged_into(
+    survivors: pl.DataFrame | None, number: int, partitions: int
+) -> pl.Series | None:
+    """Return the customers merged into one whose id leaves `number` by `partitions`."""
+    if survivors is None:
+        return None
+    is_theirs = pl.col("survivor_id") % partitions == number
+    return survivors.filter(is_theirs)["customer_id"]
+
+
 def known_by_survivors(
     known: pl.DataFrame, survivors: pl.DataFrame | None
 ) -> pl.DataFrame:
