@@ -11,6 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -150,13 +151,16 @@ def _qualifications(
     definition: Definition,
     as_of: datetime,
 ) -> list[pl.DataFrame]:
-    return qualifications_of_each(
-        activity,
-        badges,
-        timezone=definition.timezone,
-        as_of=as_of,
-        amount_decimals=amount_decimals(definition),
-    )
+    # What is counted of a slice keeps one core busy.
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        return qualifications_of_each(
+            activity,
+            badges,
+            timezone=definition.timezone,
+            as_of=as_of,
+            amount_decimals=amount_decimals(definition),
+            over=pool.map,
+        )
 
 
 @contextmanager

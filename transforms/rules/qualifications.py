@@ -27,11 +27,11 @@ Decided here, where the definition leaves it open:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from functools import reduce
+from functools import partial, reduce
 from operator import and_
 from typing import TYPE_CHECKING
 
@@ -88,6 +88,10 @@ QUALIFICATIONS: dict[str, pl.DataType] = {
 }
 
 _ROWS_A_SLICE = 2_000_000
+# Calls a function with each of some slices, and gives what it returns, in order.
+Over = Callable[
+    [Callable[[Ordered], pl.DataFrame], Iterable[Ordered]], Iterable[pl.DataFrame]
+]
 # More than 2^32 amounts of 64 bits come to, and still a number that Polars knows.
 _NEVER = 2**100
 
@@ -134,6 +138,7 @@ def qualifications_of_each(
     timezone: str,
     as_of: datetime,
     amount_decimals: int,
+    over: Over = map,
 ) -> list[pl.DataFrame]:
     """Return when each customer met the rule of each badge, one row per occurrence.
 
@@ -150,6 +155,8 @@ def qualifications_of_each(
     sums. Activity later than `as_of` doesn't count; `hold` and earn bounds are not
     applied.
 
+    Slices of customers know nothing of each other: `over` may look at several at once.
+
     Raises DefinitionRefused for a rule, a condition or a column without meaning.
     """
     settings = [_Setting(one, timezone, as_of, amount_decimals) for one in badges]
@@ -162,7 +169,7 @@ def qualifications_of_each(
         for setting in settings
         for part in rule_parts(setting.badge)
     ]
-    hits, order = _hits(activity, looks, timezone)
+    hits, order = _hits(activity, looks, timezone, over)
     met = iter(_proved(hits, looks, order, activity))
     return [_of_badge([next(met) for _ in rule_parts(one)], one) for one in badges]
 
@@ -241,7 +248,7 @@ def _bounds(setting: _Setting) -> list[pl.Expr]:
 
 
 def _hits(
-    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str
+    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str, over: Over
 ) -> tuple[list[pl.DataFrame], Ordered]:
     """Return the rows that met each part, see `counting`, and the order they are of."""
     conditions: list[pl.Expr] = []
@@ -262,27 +269,34 @@ def _hits(
     order = ordered(looked_at, conditions, list(values.values()))
     has_marks = len(conditions) > 1
     found = [
-        _hits_of(order, look, mark(number) if has_marks else None)
-        for look, number in zip(looks, marks, strict=True)
+        _hits_of(order, partial(_of_slice, look, mark(n) if has_marks else None), over)
+        for look, n in zip(looks, marks, strict=True)
     ]
     return found, order
 
 
-def _hits_of(order: Ordered, look: _Look, counts: str | None) -> pl.DataFrame:
-    """Return the rows that met one part, of those with a mark, slice by slice."""
+def _hits_of(
+    order: Ordered, hits_of: Callable[[Ordered], pl.DataFrame], over: Over
+) -> pl.DataFrame:
+    """Return the rows that met one part, of all slices."""
     found: list[pl.DataFrame] = []
-    for part in in_slices(order, _ROWS_A_SLICE):
-        rows = qualifying(
-            part,
-            counts,
-            look.value,
-            per=look.rule.per,
-            timezone=look.setting.timezone,
-            by_line=look.rule.kind == "distinct_count",
-        )
-        found.append(_met(rows, look.rule, look.setting))
+    for hits in over(hits_of, in_slices(order, _ROWS_A_SLICE)):
+        found.append(hits)
         refuse_too_many(sum(one.height for one in found))
     return pl.concat(found)
+
+
+def _of_slice(look: _Look, counts: str | None, part: Ordered) -> pl.DataFrame:
+    """Return the rows that met one part, of those of a slice that have a mark."""
+    rows = qualifying(
+        part,
+        counts,
+        look.value,
+        per=look.rule.per,
+        timezone=look.setting.timezone,
+        by_line=look.rule.kind == "distinct_count",
+    )
+    return _met(rows, look.rule, look.setting)
 
 
 def _met(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
