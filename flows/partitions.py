@@ -91,7 +91,7 @@ def _smaller(met: Met, most: int) -> Iterator[Met]:
     for number in range(met.number, partitions, met.partitions):
         yield Met(
             of_badges={
-                name: one if times == 1 else _part_of(one, number, partitions)
+                name: one if times == 1 else part_of(one, number, partitions)
                 for name, one in met.of_badges.items()
             },
             number=number,
@@ -111,6 +111,11 @@ def together(parts: Iterable[Met]) -> dict[str, pl.DataFrame]:
     }
 
 
+def part_of(frame: Frame, number: int, partitions: int) -> Frame:
+    """Return the rows of the customers whose id leaves `number` by `partitions`."""
+    return frame.filter(pl.col("customer_id") % partitions == number)
+
+
 def qualified_part(
     activity: pl.LazyFrame,
     badge: Badge,
@@ -121,7 +126,7 @@ def qualified_part(
     partitions: int,
 ) -> pl.DataFrame:
     """Return who met a badge's rule among the customers of one partition."""
-    needed = _part_of(_needed(activity, [badge]), number, partitions)
+    needed = part_of(_needed(activity, [badge]), number, partitions)
     (met,) = _qualifications(needed, [badge], definition, as_of)
     return met
 
@@ -135,14 +140,6 @@ def _needed(activity: pl.LazyFrame, badges: Sequence[Badge]) -> pl.LazyFrame:
     columns = {IS_LINE, IS_RETURN}.union(*map(required_columns, badges))
     present = activity.collect_schema().names()
     return activity.select(name for name in present if name in columns)
-
-
-def _part_of(frame: Frame, number: int, partitions: int) -> Frame:
-    return frame.filter(_partition(partitions) == number)
-
-
-def _partition(partitions: int) -> pl.Expr:
-    return pl.col("customer_id") % partitions
 
 
 def _qualifications(
@@ -169,7 +166,7 @@ def _parted(
 ) -> Iterator[list[pl.LazyFrame]]:
     """Give the activity of each partition: of many, read once and written once."""
     if partitions <= _MOST_READINGS:
-        yield [_part_of(activity, n, partitions) for n in range(partitions)]
+        yield [part_of(activity, n, partitions) for n in range(partitions)]
         return
     _remove_forgotten(folder)
     with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as scratch:
@@ -178,7 +175,7 @@ def _parted(
         for count, batch in enumerate(batches):
             for number in range(partitions):
                 path = Path(scratch) / f"{number}.{count}.arrow"
-                part = _part_of(batch, number, partitions)
+                part = part_of(batch, number, partitions)
                 part.write_ipc(path, compression="lz4")
                 paths[number].append(path)
         nothing = activity.collect_schema().to_frame().lazy()

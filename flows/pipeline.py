@@ -33,6 +33,7 @@ from flows.files.held_earns import held_earns
 from flows.files.mapping import mapped_file
 from flows.home import Home
 from flows.pages.pages import start_plotting
+from flows.partitions import part_of
 from flows.planning import (
     Plan,
     Qualified,
@@ -331,7 +332,7 @@ def plan_for(
             found = known_awards(work.home.audit, badge_meta_id, series, part)
         mapped = known_by_survivors(found, survivors)
         # Who was merged into somebody of another part is looked at there.
-        return mapped.filter(pl.col("customer_id") % partitions == number)
+        return part_of(mapped, number, partitions)
 
     listed = held_earns(definition)
     if run is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,26 +40,28 @@ def planned(*customer_ids: int) -> Tracked:
     return Tracked(request=request, awards=held)
 
 
-def moves(ledger: Ledger) -> list[str]:
+def moves(ledger: Ledger) -> list[str | None]:
     """Return every move of every award in the order of the ledger."""
-    cursor = ledger.cursor()
-    rows = cursor.sql(
+    return told(
+        ledger,
         "SELECT award_id || ': ' || from_status || ' to ' || to_status "
-        "FROM award_events ORDER BY event_seq"
-    ).fetchall()
-    cursor.close()
-    return [text for (text,) in rows]
+        "FROM award_events ORDER BY event_seq",
+    )
 
 
 def attempts(ledger: Ledger) -> list[str | None]:
     """Return the result of every attempt in the order in which they began."""
-    cursor = ledger.cursor()
-    rows = cursor.sql(
+    return told(
+        ledger,
         "SELECT e.result FROM attempts AS a LEFT JOIN attempt_results AS e "
-        "USING (attempt_id) ORDER BY a.started_at"
-    ).fetchall()
-    cursor.close()
-    return [result for (result,) in rows]
+        "USING (attempt_id) ORDER BY a.started_at",
+    )
+
+
+def told(ledger: Ledger, query: str) -> list[str | None]:
+    """Return the one column that a query asks for."""
+    with closing(ledger.cursor()) as cursor:
+        return [one for (one,) in cursor.sql(query).fetchall()]
 
 
 PACES = [

@@ -31,7 +31,6 @@ _MOST_INT64 = 2**63 - 1
 _SECOND = 1_000_000
 # Files of a trillion rows, and eight million of them, still have different origins.
 _ROWS_A_FILE = 2**40
-_PLACE = pl.int_range(pl.len(), dtype=pl.Int64)
 _ORIGIN = pl.col("file_order").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row_number")
 
 
@@ -87,11 +86,11 @@ def ordered(
     A condition that is null is not true.
     """
     lines = [IS_LINE] if IS_LINE in activity.collect_schema() else []
-    marks = {mark(n): c.fill_null(value=False) for n, c in enumerate(conditions)}
-    counting = activity.filter(*conditions)
+    marks: dict[str, pl.Expr] = {}
     if len(conditions) == 1:
-        marks = {}
+        counting = activity.filter(*conditions)
     else:
+        marks = {mark(n): c.fill_null(value=False) for n, c in enumerate(conditions)}
         counting = activity.with_columns(**marks).filter(pl.any_horizontal(*marks))
     frame = counting.select(
         "customer_id",
@@ -172,9 +171,8 @@ def _since_first(rows: pl.DataFrame) -> tuple[pl.Expr, int]:
 
 def _by_near_customer(by_time: pl.DataFrame, least: int) -> pl.DataFrame:
     """Sort by customer, and keep the order within each; ids are less than 2³¹ apart."""
-    code = pl.col("customer_id") - least
-    key = by_time.select(key=code * _PLACES + _PLACE).to_series().sort()
-    arrival = (key & (_PLACES - 1)).cast(pl.UInt32)
+    key = _keys(by_time, pl.col("customer_id") - least)
+    arrival = _places(key)
     # Places are looked up in one piece, or it takes five times as long.
     rows = by_time.drop("customer_id").rechunk()[arrival]
     whose = pl.lit(key).floordiv(_PLACES) + least
@@ -184,8 +182,17 @@ def _by_near_customer(by_time: pl.DataFrame, least: int) -> pl.DataFrame:
 def _by_place(by_time: pl.DataFrame) -> pl.DataFrame:
     """Sort by customer, and keep the order within each, whatever their ids."""
     code = pl.col("customer_id").rank("dense").cast(pl.Int64)
-    key = by_time.select(key=code * _PLACES + _PLACE).to_series().sort()
-    return by_time.rechunk()[(key & (_PLACES - 1)).cast(pl.UInt32)]
+    return by_time.rechunk()[_places(_keys(by_time, code))]
+
+
+def _keys(by_time: pl.DataFrame, code: pl.Expr) -> pl.Series:
+    """Return a number of customer and place for each row, sorted."""
+    place = pl.int_range(pl.len(), dtype=pl.Int64)
+    return by_time.select(key=code * _PLACES + place).to_series().sort()
+
+
+def _places(keys: pl.Series) -> pl.Series:
+    return (keys & (_PLACES - 1)).cast(pl.UInt32)
 
 
 def _ties_in_order(
