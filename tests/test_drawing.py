@@ -64,11 +64,13 @@ def test_it_gets_no_secret_and_ends_with_who_started_it() -> None:
         stdout=subprocess.PIPE,
         env={**os.environ, "CAPILLARY_PASSWORD": "swordfish"},
     ) as holder:
-        child = int(holder.stdout.readline())
-        told = Path(f"/proc/{child}/environ").read_bytes()
-        assert b"PATH=" in told
-        assert b"swordfish" not in told
-        ends = os.pidfd_open(child)
-        holder.kill()
+        try:
+            child = int(holder.stdout.readline())
+            told = Path(f"/proc/{child}/environ").read_bytes()
+            ends = os.pidfd_open(child)
+        finally:
+            holder.kill()
+    assert b"PATH=" in told
+    assert b"swordfish" not in told
     assert select.select([ends], [], [], 60)[0]
     os.close(ends)
