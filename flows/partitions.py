@@ -7,9 +7,6 @@ an award is made of (`flows.planning`), and other machines (`flows.qualifying`).
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +17,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from flows.files.scratch import scratch_folder
 from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
 from transforms.definition.definition import Badge, Definition
 from transforms.rules.qualifications import (
@@ -37,8 +35,6 @@ _MOST_READINGS = 4
 _ROWS_A_BATCH = 2_000_000
 # So many awards of a badge are compared with the ledger at a time: 500 bytes each.
 _AWARDS_A_PART = 4_000_000
-_PREFIX = ".partitions-"
-_FORGOTTEN_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,9 +80,13 @@ def qualified(
 
 
 def _smaller(met: Met, most: int) -> Iterator[Met]:
-    """Yield the same in parts with about so many awards of a badge each."""
+    """Yield the same in parts with at most about so many awards of a badge each.
+
+    Whatever their number, one part of fewer is some parts of more, so that what is
+    written down for one number of parts can be read for another.
+    """
     largest = max((one.height for one in met.of_badges.values()), default=0)
-    times = max(1, -(-largest // most))
+    times = 1 << (max(1, -(-largest // most)) - 1).bit_length()
     partitions = met.partitions * times
     for number in range(met.number, partitions, met.partitions):
         yield Met(
@@ -168,22 +168,14 @@ def _parted(
     if partitions <= _MOST_READINGS:
         yield [part_of(activity, n, partitions) for n in range(partitions)]
         return
-    _remove_forgotten(folder)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=folder) as scratch:
+    with scratch_folder(folder) as scratch:
         paths: list[list[Path]] = [[] for _ in range(partitions)]
         batches = activity.collect_batches(chunk_size=_ROWS_A_BATCH)
         for count, batch in enumerate(batches):
             for number in range(partitions):
-                path = Path(scratch) / f"{number}.{count}.arrow"
+                path = scratch / f"{number}.{count}.arrow"
                 part = part_of(batch, number, partitions)
                 part.write_ipc(path, compression="lz4")
                 paths[number].append(path)
         nothing = activity.collect_schema().to_frame().lazy()
         yield [pl.scan_ipc(one) if one else nothing for one in paths]
-
-
-def _remove_forgotten(folder: Path) -> None:
-    """Remove what a killed process left behind; a day later nobody reads it."""
-    for left in folder.glob(f"{_PREFIX}*"):
-        if time.time() - left.stat().st_mtime > _FORGOTTEN_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)

@@ -33,7 +33,6 @@ from flows.files.held_earns import held_earns
 from flows.files.mapping import mapped_file
 from flows.home import Home
 from flows.pages.pages import start_plotting
-from flows.partitions import part_of
 from flows.planning import (
     Plan,
     Qualified,
@@ -48,7 +47,8 @@ from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
 from flows.platform.preflight import read_badges
 from flows.qualifying import accept_there, qualified_on, refuse_unshared
-from flows.records.audit import Part, earlier_files, earned_ids, known_awards
+from flows.records.audit import earlier_files, earned_ids
+from flows.records.known import known_in_parts, of_audit, of_ledger
 from flows.runs import (
     Job,
     Report,
@@ -65,11 +65,7 @@ from flows.sending.sending import (
 )
 from flows.settings import Settings
 from transforms.activity.accepted import quality_faults
-from transforms.customers.survivors import (
-    by_survivors,
-    known_by_survivors,
-    merged_into,
-)
+from transforms.customers.survivors import by_survivors
 from transforms.definition.definition import Definition
 from transforms.errors import Fault, FilesRefused, PlanRefused
 from transforms.platform.badges import BadgeFacts
@@ -321,19 +317,7 @@ def plan_for(
     done: list[str] = []
 
     survivors = read.accepted.survivors
-
-    def known(
-        badge_meta_id: str, series: str, number: int, partitions: int
-    ) -> pl.DataFrame:
-        part = Part(number, partitions, merged_into(survivors, number, partitions))
-        if run is not None:
-            found = run.known_awards(badge_meta_id, series, part)
-        else:
-            found = known_awards(work.home.audit, badge_meta_id, series, part)
-        mapped = known_by_survivors(found, survivors)
-        # Who was merged into somebody of another part is looked at there.
-        return part_of(mapped, number, partitions)
-
+    reading = of_audit(work.home.audit) if run is None else of_ledger(run.ledger)
     listed = held_earns(definition)
     if run is not None:
         ours = run.earned_ids(listed)
@@ -352,20 +336,21 @@ def plan_for(
         work.screen.advance(len(done))
         done.append(badge)
 
-    return made_plan(
-        definition,
-        read.accepted.files,
-        facts,
-        asked,
-        known_awards=known,
-        held=not_ours(listed, ours, survivors),
-        customers=read.accepted.customers,
-        target=work.settings.target,
-        batch_size=work.settings.capillary_batch_size,
-        requests_per_minute=work.settings.capillary_requests_per_minute,
-        on_badge=one_more,
-        found=read.found,
-    )
+    with known_in_parts(reading, survivors, work.home.accepted) as known:
+        return made_plan(
+            definition,
+            read.accepted.files,
+            facts,
+            asked,
+            known_awards=known,
+            held=not_ours(listed, ours, survivors),
+            customers=read.accepted.customers,
+            target=work.settings.target,
+            batch_size=work.settings.capillary_batch_size,
+            requests_per_minute=work.settings.capillary_requests_per_minute,
+            on_badge=one_more,
+            found=read.found,
+        )
 
 
 def not_ours(

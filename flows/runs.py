@@ -29,7 +29,6 @@ from flows.pages.run_page import write_run_page
 from flows.planning import Plan
 from flows.platform.capillary import Platform, utc_now
 from flows.platform.pacing import Pace
-from flows.records.audit import EVERYONE, Part
 from flows.records.backups import back_up
 from flows.records.belonging import check_ledger, remember
 from flows.records.ledger import Ledger, open_ledger
@@ -182,12 +181,10 @@ class Run:
         values = {"badge_meta_id": badge_meta_id}
         return bool(self.ledger.read("sent_before", **values).item() == 0)
 
-    def known_awards(
-        self, badge_meta_id: str, series: str, part: Part = EVERYONE
-    ) -> pl.DataFrame:
+    def known_awards(self, badge_meta_id: str, series: str) -> pl.DataFrame:
         """Return what the ledger has of one badge and series."""
-        values = {"badge_meta_id": badge_meta_id, "series": series, **part.values}
-        return self.ledger.read_with("known_awards", part.wanted, **values)
+        values = {"badge_meta_id": badge_meta_id, "series": series}
+        return self.ledger.read("known_awards", **values)
 
     def earned_ids(self, listed: pl.DataFrame | None) -> pl.Series:
         """Return which earns of a list (earned_badge_id) are the ledger's own."""

@@ -83,7 +83,7 @@ KNOWN_SCHEMA = {
     "customer_id": pl.Int64,
     "occurrence": pl.Int64,
     "generation": pl.Int32,
-    "status": pl.String,
+    "is_revoked": pl.Boolean,
     "is_released": pl.Boolean,
     "qualified_at": INSTANT,
     "earn_event_date": INSTANT,
@@ -99,13 +99,13 @@ def known(*rows: dict[str, Any]) -> pl.DataFrame:
 def _known(
     award_id: str, customer_id: int, occurrence: int = 1, **fields: Any
 ) -> dict[str, Any]:
-    status = fields.get("status", "issued")
+    status = fields.pop("status", "issued")
     return {
         "award_id": award_id,
         "customer_id": customer_id,
         "occurrence": occurrence,
         "generation": 1,
-        "status": status,
+        "is_revoked": status in {"revoked", "released"},
         "is_released": status == "released",
         "qualified_at": at("2017-05-03T12:00"),
         "earn_event_date": at("2017-05-03T16:00"),

@@ -23,13 +23,14 @@ from rig_ledger import awards, issue, reserve_only
 from rig_publishing import differences
 
 from flows.pipeline import Work, resume_badges
-from flows.records.audit import EVERYONE, Part, known_awards
+from flows.records.known import Reading, known_in_parts, of_audit, of_ledger
 from flows.records.ledger import Entry, Ledger, open_ledger
 from flows.records.publishing import PUBLISHING_SHARE, Publisher, publish
 from flows.runs import Job
 from flows.sending.reserve import Reservation, reserve, withdraw_never_sent
 from flows.settings import settings as environment
 from transforms.awards.batches import cut_requests
+from transforms.customers.survivors import SURVIVORS
 
 NOW = datetime(2018, 6, 1, 12, tzinfo=UTC)
 # What may happen to an award: its next status, and what the event says besides.
@@ -82,10 +83,9 @@ class History:
             _tell(state, event)
         return found
 
-    def known(self, part: Part = EVERYONE) -> pl.DataFrame:
+    def known(self) -> pl.DataFrame:
         """Return what the ledger has of the badge."""
-        values = {"badge_meta_id": "b", "series": "", **part.values}
-        return self.ledger.read_with("known_awards", part.wanted, **values)
+        return self.ledger.read("known_awards", badge_meta_id="b", series="")
 
     def reserve(self, customers: list[int], run_id: str) -> None:
         """Reserve those of the awards that the ledger does not have."""
@@ -117,7 +117,7 @@ class History:
             "award_events",
             award_id=award["award_id"],
             changed_at=self.now,
-            from_status=award["status"],
+            from_status=self.states()[award["award_id"]]["status"],
             to_status=status,
             **told,
         )
@@ -313,31 +313,82 @@ def test_an_audit_of_another_ledger_or_version_is_made_anew(history, change):
     assert history.differences() == []
 
 
-def test_parts_of_the_customers_are_all_of_them(history):
-    """Ledger and audit answer alike; merged customers come with those who stand."""
+@pytest.mark.parametrize("merges", [{}, {2: 20, 3: 20, 7: 1}])
+def test_parts_of_the_customers_are_all_of_them(history, tmp_path, merges):
+    """Ledger and audit answer alike, in any parts; the merged are their survivors'."""
     for customer, status in ((1, "sent"), (2, "issued"), (3, "revoked")):
         history.happen(customer, "sent")
         history.happen(customer, status)
+    history.happen(1, "revoked")
+    history.happen(1, "released")
     history.publish()
-    parts = [Part(number, 3) for number in range(3)]
+    columns = {"customer_id": list(merges), "survivor_id": list(merges.values())}
+    survivors = pl.DataFrame(columns, schema=SURVIVORS)
 
-    def published(part: Part = EVERYONE) -> pl.DataFrame:
-        return known_awards(history.audit, "b", "", part)
+    def in_parts(read: Reading, *numbers: int) -> list[pl.DataFrame]:
+        """Return what is known, in each of these numbers of parts, all from one pass."""
+        with known_in_parts(read, survivors, tmp_path) as known:
+            return [
+                pl.concat(known("b", "", part, number) for part in range(number))
+                for number in numbers
+            ]
 
-    for ask in (history.known, published):
-        assert_frame_equal(
-            pl.concat(map(ask, parts)), ask(EVERYONE), check_row_order=False
-        )
+    def same(one: pl.DataFrame, other: pl.DataFrame) -> None:
+        options = {"check_row_order": False, "check_column_order": False}
+        assert_frame_equal(one, other, **options)
+
+    sides = of_ledger(history.ledger), of_audit(history.audit)
+    by_ledger, by_audit = (in_parts(read, 1)[0] for read in sides)
+    for read, whole in zip(sides, (by_ledger, by_audit), strict=True):
+        for parted in in_parts(read, 3, 1, 2, 6, 40):
+            same(parted, whole)
+    with known_in_parts(sides[0], survivors, tmp_path) as known:
+        found = known("b", "", 2, 3)
+        assert set(found["customer_id"] % 3) == {2}
+        assert len(list(tmp_path.glob(".partitions-*"))) == 1
+    assert not list(tmp_path.glob(".partitions-*"))
     # What was never sent will be withdrawn first, and is not known.
-    assert {1, 2, 3, 5, 10, 15, 20} <= set(published()["customer_id"])
-    assert len(published()) < len(history.known())
-    both = history.known().join(published(), on="award_id", how="semi")
-    assert_frame_equal(
-        published(), both, check_row_order=False, check_column_order=False
-    )
-    of_third = set(published(parts[0])["customer_id"])
-    merged = published(Part(0, 3, merged=pl.Series([2])))
-    assert set(merged["customer_id"]) == of_third | {2}
+    made_for = "ledger_customer_id" if merges else "customer_id"
+    assert {1, 2, 3, 5, 10, 15, 20} <= set(by_audit[made_for])
+    assert by_audit.height < by_ledger.height
+    same(by_audit, by_ledger.join(by_audit, on="award_id", how="semi"))
+
+
+def test_only_what_was_taken_back_is_told_from_the_rest(history):
+    """Of what happened to an award, its last event says if it was taken back."""
+    happened = {
+        1: ("sent", "issued"),
+        2: ("sent", "issued", "revoked"),
+        3: ("sent", "issued", "revoked", "issued"),
+        5: ("revoked", "released"),
+        7: ("sent", "issued", "revoked", "released"),
+    }
+    for customer, statuses in happened.items():
+        for status in statuses:
+            history.happen(customer, status)
+    taken = pl.col("is_revoked"), pl.col("is_released")
+    rows = history.known().filter(pl.any_horizontal(taken)).sort("customer_id")
+    assert rows.select("customer_id", *taken).rows() == [
+        (2, True, False),
+        (5, True, True),
+        (7, True, True),
+    ]
+
+
+def test_a_piece_that_is_read_leaves_the_memory_as_it_was(history):
+    """Reading in pieces bounds DuckDB only while it goes on."""
+    asked = "SELECT current_setting('memory_limit') AS memory_limit"
+
+    def limit() -> object:
+        with closing(history.ledger.cursor()) as cursor:
+            return cursor.execute(asked).fetchall()
+
+    before = limit()
+    pieces = of_ledger(history.ledger)("b", "")
+    assert next(pieces).height == history.known().height
+    assert limit() != before
+    assert list(pieces) == []
+    assert limit() == before
 
 
 def test_rows_beyond_one_group_are_written_whole_and_in_order(history):

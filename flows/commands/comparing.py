@@ -153,7 +153,7 @@ def _made(work: Work, *sides: Side) -> pl.DataFrame:
     if not work.home.audit.exists():
         known = NOTHING_KNOWN.to_frame()
         nothing = pl.lit(None, dtype=pl.String)
-        return known.with_columns(badge_meta_id=nothing, series=nothing)
+        return known.with_columns(badge_meta_id=nothing, series=nothing, status=nothing)
     made = asked(work.home.audit, name, badge_meta_ids=ids)[name]
     # What merged customers were awarded is their survivors', as the second side has it.
     mapped = by_survivors(made, sides[-1].survivors)

@@ -39,7 +39,7 @@ from transforms.activity.rows import ROW_NUMBER
 from transforms.activity.values import whole_numbers
 from transforms.awards.awards import classified_awards
 from transforms.customers.mapping import Fate
-from transforms.customers.survivors import known_by_survivors
+from transforms.customers.survivors import known_by_survivors, merged_into
 from transforms.definition.definition import Badge, Definition, Source
 from transforms.errors import PlanRefused, PlatformRefused
 from transforms.platform.badges import BadgeFacts, badge_facts
@@ -304,7 +304,8 @@ def _awards(work: Work, answer: Answer, survivors: pl.DataFrame | None) -> pl.Da
             "the badge was never read from the platform: its window is taken for open "
             "(ask with --online)"
         )
-    known = known_awards(work.home.audit, badge.badge_meta_id, badge.series)
+    meant = [answer.customer_id, *merged_into(answer.customer_id, survivors)]
+    known = known_awards(work.home.audit, badge.badge_meta_id, badge.series, meant)
     known = known_by_survivors(known, survivors)
     listed = held_earns(definition)
     ours = earned_ids(work.home.audit, listed)

@@ -6,14 +6,14 @@ Belongs here: read-only queries of `audit.duckdb`. Does not belong here: publish
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import polars as pl
 
-from flows.records.ledger import connect, sql
+from flows.records.ledger import connect, in_pieces, sql
 from transforms.errors import HomeRefused, Refused
 
 # What `known_in_audit.sql` answers of an audit that is not there yet.
@@ -23,11 +23,11 @@ NOTHING_KNOWN = pl.Schema(
         "customer_id": pl.Int64(),
         "occurrence": pl.Int64(),
         "generation": pl.Int32(),
-        "import_name": pl.String(),
-        "rule_digest": pl.String(),
+        "import_name": pl.Categorical(),
+        "rule_digest": pl.Categorical(),
         "earn_event_date": pl.Datetime("us", "UTC"),
         "planned_at": pl.Datetime("us", "UTC"),
-        "status": pl.String(),
+        "is_revoked": pl.Boolean(),
         "is_released": pl.Boolean(),
     }
 )
@@ -92,44 +92,29 @@ def earlier_files(path: Path, import_name: str) -> list[tuple[str, str, str]]:
     return found
 
 
-@dataclass(frozen=True)
-class Part:
-    """Some of the customers: those whose id leaves `number`, divided by `partitions`.
-
-    With `merged`, also these: customers who were merged into one of them, under whose
-    id something may have been awarded before.
-    """
-
-    number: int = 0
-    partitions: int = 1
-    merged: pl.Series | None = None
-
-    @property
-    def values(self) -> dict[str, int]:
-        """Return what the queries ask for."""
-        return {"number": self.number, "partitions": self.partitions}
-
-    @property
-    def wanted(self) -> pl.DataFrame:
-        """Return the merged customers, as the queries read them."""
-        merged = pl.Series([]) if self.merged is None else self.merged
-        return merged.cast(pl.Int64).alias("customer_id").to_frame()
-
-
-EVERYONE = Part()
-
-
 def known_awards(
-    path: Path, badge_meta_id: str, series: str, part: Part = EVERYONE
+    path: Path, badge_meta_id: str, series: str, customers: Iterable[int]
 ) -> pl.DataFrame:
-    """Return what the audit knows of one badge and series, as the ledger would."""
+    """Return what the audit knows of one badge and series for some customers."""
     if not path.exists():
-        return pl.DataFrame(schema=NOTHING_KNOWN)
-    values = {"badge_meta_id": badge_meta_id, "series": series, **part.values}
+        return NOTHING_KNOWN.to_frame()
+    ids = pl.DataFrame({"customer_id": list(customers)}, {"customer_id": pl.Int64})
+    values = {"badge_meta_id": badge_meta_id, "series": series}
     with closing(open_audit(path)) as connection:
-        connection.register("wanted", part.wanted)
-        known: pl.DataFrame = connection.sql(sql("known_in_audit"), params=values).pl()
+        connection.register("wanted", ids)
+        every = sql("known_in_audit")
+        theirs = f"FROM ({every}) SEMI JOIN wanted USING (customer_id)"
+        known: pl.DataFrame = connection.sql(theirs, params=values).pl()
         return known
+
+
+def known_pieces(path: Path, badge_meta_id: str, series: str) -> Iterator[pl.DataFrame]:
+    """Yield what the audit knows of one badge and series, as the ledger would."""
+    if not path.exists():
+        return
+    values = {"badge_meta_id": badge_meta_id, "series": series}
+    with closing(connect(path, read_only=True)) as connection:
+        yield from in_pieces(connection, "known_in_audit", values)
 
 
 def asked(path: Path, *names: str, **values: object) -> dict[str, pl.DataFrame]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib.resources import files
@@ -54,6 +54,10 @@ ADDITIONS = ("add_runs_requests_per_minute", "create_reconciliations")
 _ROWS_A_GROUP = 122_880
 # So many rows at most are inserted as values, not by way of a frame.
 _FEW = 64
+# What is read piece by piece, and how much of the file stays in memory meanwhile.
+_ROWS_A_PIECE = 2_000_000
+_READING_MB = 1_000
+_FEW_TEXTS = ("import_name", "rule_digest")
 _SEQUENCED = ("award_events", "request_events")
 
 
@@ -327,6 +331,27 @@ def connect(path: Path | str, *, read_only: bool = False) -> duckdb.DuckDBPyConn
     )
     connection.execute("SET GLOBAL TimeZone = 'UTC'")  # for every cursor too
     return connection
+
+
+def in_pieces(
+    connection: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any]
+) -> Iterator[pl.DataFrame]:
+    """Yield the answer of a query of `flows/sql` piece by piece, as it is read.
+
+    What DuckDB keeps of the file meanwhile is bounded, for all that use it. Texts of
+    which there are few, `_FEW_TEXTS`, come as categories.
+    """
+    # It keeps as much as it may, though nothing is read twice.
+    with suppress(duckdb.Error):  # more is in use just now, and will not grow
+        connection.execute(f"SET memory_limit = '{_READING_MB} MB'")
+    try:
+        answer = connection.sql(sql(name), params=dict(values))
+        few = [one for one in _FEW_TEXTS if one in answer.columns]
+        for batch in answer.to_arrow_reader(_ROWS_A_PIECE):
+            piece = pl.DataFrame(batch)
+            yield piece.with_columns(pl.col(few).cast(pl.Categorical))
+    finally:
+        connection.execute("RESET memory_limit")
 
 
 def check_target(bound: str, target: str) -> None:

@@ -8,7 +8,8 @@ and publishes as it begins, when it has reserved, and when it ends.
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,18 +23,28 @@ NOW = datetime(2018, 6, 1, tzinfo=UTC)
 _INSTANT = pl.Datetime("us", "UTC")
 BATCH = 100
 DAYS = 365
+TIMEZONE = "Etc/GMT+5"  # in which every day's noon is 17:00 UTC
+# How many awards a night is planned by at a time, and reserved by at most.
+AWARDS_A_PART = 4_000_000
 
 
-def made_awards(count: int) -> pl.DataFrame:
-    """Return so many planned awards of one badge, spread over the days of a year."""
+def made_awards(count: int, first: int = 1) -> pl.DataFrame:
+    """Return so many planned awards of one badge, spread over the days of a year.
+
+    Of customers from `first` on. Ids are as hard to compress as real ones.
+    """
+    customers = pl.int_range(first, first + count, dtype=pl.Int64, eager=True)
+    awards = _awards_of(customers.alias("customer_id"))
+    return awards.insert_column(0, _ids(first, count))
+
+
+def _awards_of(customers: pl.Series) -> pl.DataFrame:
+    """Return the awards of customers, without ids."""
     number = pl.col("customer_id")
     day = (number % DAYS) * 86_400_000_000
     noon = int(datetime(2017, 1, 1, 17, tzinfo=UTC).timestamp()) * 1_000_000
     instant = (day + noon).cast(_INSTANT)
-    return pl.select(customer_id=pl.int_range(1, count + 1, dtype=pl.Int64)).select(
-        award_id=pl.format(
-            "{}{}", pl.lit("b" * 14), number.cast(pl.String).str.zfill(10)
-        ),
+    return customers.to_frame().select(
         import_name=pl.lit("bench"),
         badge=pl.lit("bench"),
         badge_meta_id=pl.lit(BADGE),
@@ -57,6 +68,17 @@ def made_awards(count: int) -> pl.DataFrame:
         result=pl.lit("planned"),
         held_earned_badge_id=pl.lit(None, pl.String),
     )
+
+
+def _ids(first: int, count: int) -> pl.Series:
+    import duckdb  # noqa: PLC0415
+
+    made = duckdb.sql(
+        "SELECT left(md5(range::VARCHAR), 24) AS award_id "
+        f"FROM range({first}, {first + count}) ORDER BY range"
+    )
+    ids: pl.Series = made.pl()["award_id"]
+    return ids
 
 
 def reserved(folder: Path, awards: Path) -> None:
@@ -105,7 +127,7 @@ def _settle(connection: Any, run_id: str) -> None:
     ).fetchall()[0]
     for status, was, after in (("sent", "planned", 0), ("issued", "sent", count)):
         proof = "'answer'" if status == "issued" else "NULL"
-        earned = "'e' || award_id" if status == "issued" else "NULL"
+        earned = "left(md5(award_id), 24)" if status == "issued" else "NULL"
         connection.execute(
             f"""INSERT INTO award_events BY NAME SELECT
             event_seq - {first} + 1 + {last + after} AS event_seq, award_id,
@@ -155,42 +177,70 @@ def published_a_night(folder: Path, count: int) -> Own:
     return Own(publisher.spent, cpu_seconds)
 
 
-def classified_again(folder: Path, awards: Path, parts: int) -> Any:
+def planned_again(folder: Path, count: int, source: str) -> Any:
     """Plan the same qualifications against all that is in the ledger by now.
 
-    In so many parts of the customers, one after the other.
+    As a run does, which asks the ledger, or as a plan does, which asks the `audit`.
     """
-    made = sum(
-        _classified_part(folder, awards, number, parts) for number in range(parts)
-    )
-    return partial(int, made)
-
-
-def _classified_part(folder: Path, awards: Path, number: int, parts: int) -> int:
     from bench_qualify import definition_of  # noqa: PLC0415
 
-    from flows.records.audit import Part, known_awards  # noqa: PLC0415
-    from transforms.awards.awards import classified_awards, drift  # noqa: PLC0415
+    from flows.planning import Qualified, Selection, made_plan  # noqa: PLC0415
+    from flows.records.known import (  # noqa: PLC0415
+        known_in_parts,
+        of_audit,
+        of_ledger,
+    )
+    from flows.records.ledger import open_ledger  # noqa: PLC0415
     from transforms.platform.badges import BadgeFacts  # noqa: PLC0415
 
     definition = definition_of('{ kind = "activity_count", at_least = 20 }')
     badge = definition.badges[0].model_copy(update={"badge_meta_id": BADGE})
+    guards = definition.guards.model_copy(update={"take_over": True})
+    definition = definition.model_copy(
+        update={"badges": (badge,), "guards": guards, "timezone": TIMEZONE}
+    )
+    with ExitStack() as stack:
+        if source == "audit":
+            reading = of_audit(folder / "audit.duckdb")
+        else:
+            ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
+            stack.callback(ledger.close)
+            reading = of_ledger(ledger)
+        known = stack.enter_context(known_in_parts(reading, None, folder))
+        plan = made_plan(
+            definition,
+            [],
+            {badge.name: BadgeFacts(badge_meta_id=BADGE)},
+            Selection(as_of=NOW),
+            known_awards=known,
+            held=None,
+            target="t",
+            batch_size=BATCH,
+            requests_per_minute=90,
+            found=Qualified(
+                parts=_met_again(badge.name, count),
+                activity=pl.LazyFrame(),
+                rows_current={},
+                rows_superseded={},
+            ),
+        )
+    found = plan.results[badge.name]
+    if found["in_ledger"] != count or plan.drift.height:
+        raise SystemExit(f"{found} of {count}, and {plan.drift.height} moved")
+    return partial(int, count)
+
+
+def _met_again(name: str, count: int) -> Iterator[Any]:
+    """Yield what the awards of a ledger were made of, in the parts of planning."""
+    from flows.partitions import Met  # noqa: PLC0415
+
+    partitions = 1 << (max(1, -(-count // AWARDS_A_PART)) - 1).bit_length()
     columns = ["customer_id", "occurrence", "qualified_at", "measure", "threshold"]
-    met = (
-        pl.scan_parquet(awards)
-        .filter(pl.col("customer_id") % parts == number)
-        .select(*columns, "evidence_activity_id", "source")
-        .collect()
-    )
-    known = known_awards(folder / "audit.duckdb", BADGE, "", Part(number, parts))
-    classified = classified_awards(
-        met,
-        badge,
-        BadgeFacts(badge_meta_id=BADGE),
-        definition_timezone=definition.timezone,
-        as_of=NOW,
-        target="t",
-        known=known,
-    )
-    moved = drift(classified, known)
-    return classified.filter(result="in_ledger").height + 0 * moved.height
+    for number in range(partitions):
+        theirs = pl.int_range(
+            number or partitions, count + 1, partitions, dtype=pl.Int64, eager=True
+        )
+        met = _awards_of(theirs.alias("customer_id")).select(
+            *columns, "evidence_activity_id", "source"
+        )
+        yield Met(of_badges={name: met}, number=number, partitions=partitions)

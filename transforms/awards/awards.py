@@ -205,15 +205,13 @@ def drift(awards_now: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return what today's activity would do differently with awards already made.
 
     `awards_now` is what `classified_awards` returned for the same `known`, which needs
-    status and earn_event_date too here. Columns award_id, kind, was, would_be (earn
+    is_revoked and earn_event_date too here. Columns award_id, kind, was, would_be (earn
     dates as sent, or null), all String. Kinds: `earn_date` (another date),
     `not_qualified` (no longer granted, or outside the window now), and `merged` (what
     a survivor would gain beyond what its parts hold, under the id it would have).
     Revoked and released awards are no drift.
     """
-    made = newest_awards(known).filter(
-        ~pl.col("is_released"), pl.col("status") != "revoked"
-    )
+    made = newest_awards(known).filter(~pl.col("is_revoked"))
     now = awards_now.filter(pl.col("result") == PlanResult.IN_LEDGER)
     compared = made.join(
         now.select("award_id", now_date="earn_event_date"),

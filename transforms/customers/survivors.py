@@ -117,14 +117,12 @@ def by_survivors(frame: pl.DataFrame, survivors: pl.DataFrame | None) -> pl.Data
     )
 
 
-def merged_into(
-    survivors: pl.DataFrame | None, number: int, partitions: int
-) -> pl.Series | None:
-    """Return the customers merged into one whose id leaves `number` by `partitions`."""
+def merged_into(customer_id: int, survivors: pl.DataFrame | None) -> list[int]:
+    """Return the customers for whom this one stands."""
     if survivors is None:
-        return None
-    is_theirs = pl.col("survivor_id") % partitions == number
-    return survivors.filter(is_theirs)["customer_id"]
+        return []
+    merged = survivors.filter(pl.col("survivor_id") == customer_id)
+    return merged["customer_id"].to_list()
 
 
 def known_by_survivors(

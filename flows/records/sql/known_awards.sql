@@ -1,26 +1,21 @@
--- What the ledger has for one badge and series, of some of the customers. Of an award's
--- events only the last one is looked at, so only its number and status are read.
-WITH theirs AS MATERIALIZED (
-    SELECT
-        award_id, customer_id, occurrence, generation, import_name, rule_digest,
-        earn_event_date, planned_at
-    FROM awards
-    WHERE badge_meta_id = $badge_meta_id AND series = $series
-        AND (
-            customer_id % $partitions = $number
-            OR customer_id IN (SELECT w.customer_id FROM wanted AS w)
-        )
-),
-stand AS (
-    SELECT e.award_id, arg_max(e.to_status, e.event_seq) AS status
-    FROM award_events AS e
-    WHERE e.award_id IN (SELECT t.award_id FROM theirs AS t)
-    GROUP BY e.award_id
+-- What the ledger has for one badge and series. Of what happened to an award only
+-- matters whether it was taken back, which is rare: only of awards to which that ever
+-- happened is the last event looked for. One pass, and no memory for the others.
+WITH turned AS MATERIALIZED (
+    SELECT award_id, arg_max(to_status, event_seq) AS status
+    FROM award_events
+    WHERE award_id IN (
+        SELECT e.award_id FROM award_events AS e
+        WHERE e.to_status IN ('withdrawn', 'revoked', 'released')
+    )
+    GROUP BY award_id
 )
 SELECT
-    t.award_id, t.customer_id, t.occurrence, t.generation, t.import_name,
-    t.rule_digest, t.earn_event_date, s.status, t.planned_at,
-    s.status = 'released' AS is_released
-FROM theirs AS t
-INNER JOIN stand AS s ON s.award_id = t.award_id
-WHERE s.status <> 'withdrawn'
+    a.award_id, a.customer_id, a.occurrence, a.generation, a.import_name,
+    a.rule_digest, a.earn_event_date, a.planned_at,
+    coalesce(t.status IN ('revoked', 'released'), FALSE) AS is_revoked,
+    coalesce(t.status = 'released', FALSE) AS is_released
+FROM awards AS a
+LEFT JOIN turned AS t ON t.award_id = a.award_id
+WHERE a.badge_meta_id = $badge_meta_id AND a.series = $series
+    AND t.status IS DISTINCT FROM 'withdrawn'
