@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from flows.files.scratch import scratch_folder
+from flows.scratch import scratch_folder
 from transforms.activity.accepted import IS_LINE, IS_RETURN, amount_decimals
 from transforms.definition.definition import Badge, Definition
 from transforms.rules.qualifications import (

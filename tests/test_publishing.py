@@ -326,7 +326,7 @@ def test_parts_of_the_customers_are_all_of_them(history, tmp_path, merges):
     survivors = pl.DataFrame(columns, schema=SURVIVORS)
 
     def in_parts(read: Reading, *numbers: int) -> list[pl.DataFrame]:
-        """Return what is known, in each of these numbers of parts, all from one pass."""
+        """Return what is known, in so many parts each time, from one pass."""
         with known_in_parts(read, survivors, tmp_path) as known:
             return [
                 pl.concat(known("b", "", part, number) for part in range(number))

@@ -19,10 +19,10 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.files.scratch import scratch_folder
 from flows.partitions import part_of
 from flows.records.audit import NOTHING_KNOWN, known_pieces
 from flows.records.ledger import Ledger, in_pieces
+from flows.scratch import scratch_folder
 from transforms.customers.survivors import known_by_survivors
 
 # All awards of a badge_meta_id and series, piece by piece, as NOTHING_KNOWN.
