@@ -37,8 +37,8 @@ import results
 from measuring import command_with_usage, compared, load, measured, median
 
 SENDERS = 8
-# How many awards a night is planned by at a time.
-AWARDS_A_PART = 2_500_000
+# More awards are reserved by several runs, and not compared with DuckDB.
+MOST_AWARDS_A_RUN = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,7 @@ def ledger(asked: Asked) -> results.Section:
         "Requests cut, awards and requests reserved in one transaction, against DuckDB "
         "inserting the same rows; then all outcomes published. A night awards a "
         "hundredth more, and publishes three times. A plan qualifies all of them "
-        f"again, {AWARDS_A_PART:,} at a time.",
+        f"again, {bench_ledger.AWARDS_A_PART:,} at a time at most.",
     )
     for count in asked.awards:
         _ledger_of(asked, count, made)
@@ -264,9 +264,20 @@ def ledger(asked: Asked) -> results.Section:
 
 
 def _ledger_of(asked: Asked, count: int, made: results.Section) -> None:
+    home = asked.home("ledger-")
+    if count <= MOST_AWARDS_A_RUN:
+        _reserved(asked, count, home, made)
+        bench_ledger.settled(home)
+    else:
+        took = measured(partial(bench_ledger.reserved_in_runs, home, count))
+        results.grown(made, "reserved in runs, and settled", count, took)
+    _published_and_planned(home, count, made)
+    shutil.rmtree(home)
+
+
+def _reserved(asked: Asked, count: int, home: Path, made: results.Section) -> None:
     awards = asked.folder / f"awards-{count}.parquet"
     bench_ledger.made_awards(count).write_parquet(awards)
-    home = asked.home("ledger-")
     path, plain = home / "ledger.duckdb", home / "plain.duckdb"
     ours, theirs = [], []
     for _ in range(asked.rounds):
@@ -278,15 +289,19 @@ def _ledger_of(asked: Asked, count: int, made: results.Section) -> None:
     name = f"{count:,} awards cut and reserved"
     one = results.once(name, median(ours), median(theirs), "DuckDB", 2.0)
     results.add(made, one)
-    bench_ledger.settled(home)
+    awards.unlink()
+
+
+def _published_and_planned(home: Path, count: int, made: results.Section) -> None:
     anew = measured(partial(bench_ledger.published, home))
+    run = measured(partial(bench_ledger.planned_again, home, count, "ledger"))
+    plan = measured(partial(bench_ledger.planned_again, home, count, "audit"))
     more = count // 100
     night = measured(partial(bench_ledger.published_a_night, home, more))
-    parts = -(-count // AWARDS_A_PART)
-    plan = measured(partial(bench_ledger.classified_again, home, awards, parts))
     for told, took in (
         ("all outcomes published anew", anew),
         ("a night's three publications", night),
+        ("a run that qualifies all again, planning", run),
         ("a plan that qualifies all again", plan),
     ):
         results.grown(made, told, count, took)
@@ -301,8 +316,6 @@ def _ledger_of(asked: Asked, count: int, made: results.Section) -> None:
         f"{anew.seconds:.1f} s, {shares[0]}; in a night {night.seconds:.1f} s, "
         f"{shares[1]} (goal 5 %). The audit has {size:,.0f} MB."
     )
-    shutil.rmtree(home)
-    awards.unlink()
 
 
 def _hours(awards: int) -> float:

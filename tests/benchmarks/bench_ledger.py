@@ -94,6 +94,24 @@ def reserved(folder: Path, awards: Path) -> None:
     ledger.close()
 
 
+def reserved_in_runs(folder: Path, count: int) -> None:
+    """Reserve so many awards and give them their outcomes, some millions a run."""
+    from flows.records.ledger import connect, open_ledger  # noqa: PLC0415
+    from flows.sending.reserve import Reservation, reserve  # noqa: PLC0415
+    from transforms.awards.batches import cut_requests  # noqa: PLC0415
+
+    for first in range(1, count + 1, AWARDS_A_PART):
+        frame = made_awards(min(AWARDS_A_PART, count + 1 - first), first)
+        requests, members = cut_requests(frame, batch_size=BATCH)
+        ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
+        run_id = f"bench-{first}"
+        reserve(ledger, run_id, Reservation(frame, requests, members), NOW)
+        ledger.close()
+        with connect(folder / "ledger.duckdb") as connection:
+            connection.execute("SET memory_limit = '4GB'")
+            _settle(connection, run_id)
+
+
 def inserted(folder: Path, ledger: Path) -> None:
     """Insert the rows of a ledger's tables into a new file, in one transaction."""
     import duckdb  # noqa: PLC0415
@@ -154,10 +172,7 @@ def published_a_night(folder: Path, count: int) -> Own:
     from flows.sending.reserve import Reservation, reserve  # noqa: PLC0415
     from transforms.awards.batches import cut_requests  # noqa: PLC0415
 
-    frame = made_awards(count).with_columns(
-        pl.concat_str(pl.lit("c"), pl.col("award_id").str.slice(1)).alias("award_id"),
-        pl.col("customer_id") + 10**12,
-    )
+    frame = made_awards(count, first=10**12)
     ledger = open_ledger(folder / "ledger.duckdb", now=NOW)
     publisher, cpu_seconds = Publisher(ledger, folder / "audit.duckdb"), 0.0
 

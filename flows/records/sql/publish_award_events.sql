@@ -4,4 +4,3 @@ SELECT
     expires_on
 FROM award_events
 WHERE event_seq > $since
-ORDER BY event_seq

@@ -1,1 +1,1 @@
-SELECT * FROM request_events WHERE event_seq > $since ORDER BY event_seq
+SELECT * FROM request_events WHERE event_seq > $since
