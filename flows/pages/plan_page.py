@@ -66,7 +66,7 @@ def plan_html(
         guards=_guards(plan),
         badges=[_badge(one, by_month, definition.timezone) for one in summaries],
         results=results,
-        months_svg=months(),
+        months=months,
         bounds=_bounds(plan),
         rejected=_by_reason(rejected),
         drift=plan.drift.group_by("kind").len().sort("kind").to_dicts(),
