@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -36,7 +37,9 @@ from transforms.definition.definition import Badge, Definition
 from transforms.errors import Fault, FilesRefused
 from transforms.platform.badges import BadgeFacts
 from transforms.platform.preflight import warnings
+from transforms.reports.months import awards_by_month
 from transforms.reports.plan_parts import PlanParts, plan_digest, window_words
+from transforms.reports.plan_summary import BadgeSummary, badge_summaries
 
 # Of a badge_meta_id and series, and of the customers that `partitions.Met` names.
 KnownAwards = Callable[[str, str, int, int], pl.DataFrame]
@@ -81,6 +84,8 @@ class Selection:
 class Plan:
     """What would be done, and the counts that its books are made of.
 
+    Its awards stay as they are: what is derived of them is looked at once.
+
     `awards`: the columns of the ledger's table of that name without planned_run_id and
     planned_at, plus `result` (planned or held) and `held_earned_badge_id`.
     `results`: badge → result → how many qualifications.
@@ -108,10 +113,26 @@ class Plan:
     digest: str = ""
     customers: CustomerFiles | None = None
 
-    @property
+    @cached_property
     def planned(self) -> pl.DataFrame:
         """Return the awards that go out in requests."""
         return self.awards.filter(pl.col("result") == PlanResult.PLANNED)
+
+    @cached_property
+    def summaries(self) -> Sequence[BadgeSummary]:
+        """Return each badge summed up, in the definition's order."""
+        return badge_summaries(
+            self.planned,
+            self.definition,
+            self.facts,
+            self.results,
+            batch_size=self.batch_size,
+        )
+
+    @cached_property
+    def by_month(self) -> pl.DataFrame:
+        """Return how many awards each badge has in each month, see `months`."""
+        return awards_by_month(self.planned)
 
     @property
     def parts(self) -> PlanParts:

@@ -7,6 +7,7 @@ imports happen inside the command that needs them: help and a typing error are i
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from flows.cli.command import (
     DefinitionPath,
     StopAt,
     Wait,
+    heavy_imports,
 )
 from flows.cli.command import awaited as _awaited
 from flows.cli.command import chosen_home as _home
@@ -143,9 +145,13 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what a run would do, and write it into a folder for review."""
-    from flows.pipeline import Work, plan_badges  # noqa: PLC0415
-    from flows.plans.folder import plan_json  # noqa: PLC0415
-    from flows.screens import terminal  # noqa: PLC0415
+    from flows.pages.drawing import DRAWING  # noqa: PLC0415
+
+    DRAWING.start()  # before anything heavy: it is the last that a plan waits for
+    with heavy_imports():
+        from flows.pipeline import Work, plan_badges  # noqa: PLC0415
+        from flows.plans.folder import plan_json  # noqa: PLC0415
+        from flows.screens import terminal  # noqa: PLC0415
 
     settings = _settings(needs_platform=True)
     job = _job(
@@ -186,8 +192,9 @@ def run(
     """Plan, send, settle and publish; first settle what earlier runs left."""
     from dataclasses import replace  # noqa: PLC0415
 
-    from flows.pipeline import Work  # noqa: PLC0415
-    from flows.screens import terminal  # noqa: PLC0415
+    with heavy_imports():
+        from flows.pipeline import Work  # noqa: PLC0415
+        from flows.screens import terminal  # noqa: PLC0415
 
     job = _job(
         definition,
@@ -219,9 +226,10 @@ def resume(
     as_json: AsJson = False,
 ) -> None:
     """Settle, and send what earlier runs reserved and never sent, as it stands."""
-    from flows.pipeline import Work, resume_badges  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
-    from flows.screens import terminal  # noqa: PLC0415
+    with heavy_imports():
+        from flows.pipeline import Work, resume_badges  # noqa: PLC0415
+        from flows.runs import Job  # noqa: PLC0415
+        from flows.screens import terminal  # noqa: PLC0415
 
     job = Job(stop_at=_instant(stop_at, "--stop-at"), wait_seconds=wait)
     try:
@@ -295,6 +303,8 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("stopped\n")
         sys.exit(4)
+    finally:
+        gc.freeze()  # an interpreter that ends looks for garbage among all it has
 
 
 def _home_first(arguments: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from flows.cli.command import (
     awaited,
     chosen_home,
     chosen_settings,
+    heavy_imports,
     imported,
     instant,
     reported,
@@ -111,11 +112,12 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Carry out exactly one plan, or refuse and say what has moved since."""
-    from flows.pipeline import Work  # noqa: PLC0415
-    from flows.plans.approving import job_of  # noqa: PLC0415
-    from flows.plans.folder import found_plan  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
-    from flows.screens import terminal  # noqa: PLC0415
+    with heavy_imports():
+        from flows.pipeline import Work  # noqa: PLC0415
+        from flows.plans.approving import job_of  # noqa: PLC0415
+        from flows.plans.folder import found_plan  # noqa: PLC0415
+        from flows.runs import Job  # noqa: PLC0415
+        from flows.screens import terminal  # noqa: PLC0415
 
     del yes
     asked = Job(stop_at=instant(stop_at, "--stop-at"), wait_seconds=wait)

@@ -5,7 +5,9 @@ plot, and one for each answer. Does not belong here: what a plot shows
 (`transforms.reports.plots`) and where it stands (`pages`).
 
 The library takes half a second to start and lets nothing else in its process run
-meanwhile. Where there is no such process, or it came to an end, plots are drawn here.
+meanwhile. So a command that will want plots starts the process first of all, before it
+imports what is heavy itself: this module is light. Where there is no such process, or
+it came to an end, plots are drawn here.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ import atexit
 import os
 import subprocess
 import sys
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import orjson
 
-from transforms.reports.plots import Spec
+if TYPE_CHECKING:
+    from transforms.reports.plots import Spec
 
 
 class Drawing:
@@ -28,6 +33,7 @@ class Drawing:
     def __init__(self) -> None:
         self._child: subprocess.Popen[bytes] | None = None
         self._is_told = Lock()
+        self._waiting = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +77,10 @@ class Drawing:
             drawn = self._asked(orjson.dumps(spec) + b"\n")
         return _drawn(spec) if drawn is None else drawn
 
+    def begun(self, spec: Spec) -> Future[str]:
+        """Have a plot drawn beside what goes on here; the SVG comes by and by."""
+        return self._waiting.submit(self.svg, spec)
+
     def _asked(self, line: bytes) -> str | None:
         if self._child is None or not (self._child.stdin and self._child.stdout):
             return None
@@ -96,6 +106,9 @@ def main() -> None:
         sys.stdout.buffer.write(orjson.dumps(_drawn(orjson.loads(line))) + b"\n")
         sys.stdout.buffer.flush()
 
+
+# The one that a command's pages share.
+DRAWING = Drawing()
 
 if __name__ == "__main__":
     main()

@@ -14,23 +14,24 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-import jinja2
 from markupsafe import Markup
 
 from flows.home import open_private
-from flows.pages.drawing import Drawing
+from flows.pages.drawing import DRAWING
 from transforms.reports.plots import Spec
 
+if TYPE_CHECKING:
+    import jinja2
+
 _TEMPLATES = Path(__file__).with_name("templates")
-_DRAWING = Drawing()
 
 
 def page(template: str, *, timezone: str, **values: Any) -> str:
@@ -49,9 +50,18 @@ def write_page(path: Path, text: str) -> None:
 
 def plot(spec: Spec | None, title: str) -> Markup | None:
     """Return a plot as SVG to be set into a page; None of nothing to plot."""
+    return begun_plot(spec, title)()
+
+
+def begun_plot(spec: Spec | None, title: str) -> Callable[[], Markup | None]:
+    """Have a plot drawn beside what goes on; return what waits for it, see `plot`."""
     if spec is None:
-        return None
-    svg = _DRAWING.svg(spec)
+        return lambda: None
+    drawn = DRAWING.begun(spec)
+    return lambda: _set_in(drawn.result(), title)
+
+
+def _set_in(svg: str, title: str) -> Markup:
     # Several plots stand on one page, and all number their parts from nought.
     name = sha256(title.encode()).hexdigest()[:8]
     svg = re.sub(r'(\bid="|\burl\(#)', rf"\g<1>{name}-", svg)
@@ -62,11 +72,13 @@ def plot(spec: Spec | None, title: str) -> Markup | None:
 
 def start_plotting() -> None:
     """Let the plot library start beside whatever goes on: it takes half a second."""
-    _DRAWING.start()
+    DRAWING.start()
 
 
 @cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # noqa: PLC0415  while a plot is drawn there is time for it
+
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,

@@ -7,39 +7,47 @@ how it looks (`flows.templates`, `flows.pages.pages`), and each figure
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import polars as pl
+from markupsafe import Markup
 
-from flows.pages.pages import page, plot
+from flows.pages.pages import begun_plot, page
 from flows.planning import Plan
 from transforms.awards.awards import PlanResult
-from transforms.reports.months import awards_by_month, odd_months
+from transforms.reports.months import odd_months
 from transforms.reports.plan_summary import (
     BadgeSummary,
-    badge_summaries,
     calls_if_exact,
     guard_lines,
     used_results,
 )
 from transforms.reports.plots import months_plot
 
+Drawn = Callable[[], Markup | None]
+
+
+def begun_months(plan: Plan) -> Drawn:
+    """Have the plan's plot drawn beside what goes on; return what waits for it."""
+    return begun_plot(months_plot(plan.by_month), "Planned awards by month and badge")
+
 
 def plan_html(
-    plan: Plan, plan_id: str, rejected: pl.DataFrame, *, made_at: datetime
+    plan: Plan,
+    plan_id: str,
+    rejected: pl.DataFrame,
+    *,
+    made_at: datetime,
+    months: Drawn,
 ) -> str:
-    """Return a plan's page; `rejected` as from `activity_files.rejected_rows`."""
-    definition = plan.definition
-    summaries = badge_summaries(
-        plan.planned,
-        definition,
-        plan.facts,
-        plan.results,
-        batch_size=plan.batch_size,
-    )
-    by_month = awards_by_month(plan.planned)
+    """Return a plan's page; `rejected` as from `activity_files.rejected_rows`.
+
+    `months` gives the plot of `begun_months`.
+    """
+    definition, summaries, by_month = plan.definition, plan.summaries, plan.by_month
     results = used_results(plan.results)
     return page(
         "plan.html",
@@ -58,7 +66,7 @@ def plan_html(
         guards=_guards(plan),
         badges=[_badge(one, by_month, definition.timezone) for one in summaries],
         results=results,
-        months_svg=plot(months_plot(by_month), "Planned awards by month and badge"),
+        months=months,
         bounds=_bounds(plan),
         rejected=_by_reason(rejected),
         drift=plan.drift.group_by("kind").len().sort("kind").to_dicts(),
@@ -83,7 +91,7 @@ def _verdict(plan: Plan) -> dict[str, str]:
     return {"tone": "good", "word": "ready", "words": "Nothing has been sent."}
 
 
-def _exact(plan: Plan, summaries: list[BadgeSummary]) -> dict[str, Any]:
+def _exact(plan: Plan, summaries: Sequence[BadgeSummary]) -> dict[str, Any]:
     """Return what dating every badge exactly would cost."""
     calls = calls_if_exact(summaries)
     limit = plan.requests_per_minute

@@ -27,13 +27,12 @@ import polars as pl
 from flows.files.activity_files import AcceptedFile
 from flows.home import Home, open_private
 from flows.pages.pages import write_page
-from flows.pages.plan_page import plan_html
+from flows.pages.plan_page import begun_months, plan_html
 from flows.planning import Plan
 from transforms.awards.awards import PlanResult
 from transforms.errors import PlanRefused
-from transforms.reports.months import awards_by_month, odd_months
+from transforms.reports.months import odd_months
 from transforms.reports.plan_parts import PlanParts
-from transforms.reports.plan_summary import badge_summaries
 from transforms.spreadsheets import inert
 
 _JSON, _PAGE, _AWARDS = "plan.json", "plan.html", "awards.parquet"
@@ -80,6 +79,7 @@ def write_plan(
     # It reads files, and what reads files is heavy; most commands write no plan.
     from flows.plans.mending import write_mends  # noqa: PLC0415
 
+    months = begun_months(plan)
     folder.mkdir(parents=True, mode=0o700)
     with open(folder / _AWARDS, "wb", opener=open_private) as file:
         plan.awards.write_parquet(file)
@@ -93,7 +93,7 @@ def write_plan(
     if asked.award_ids is not None:
         ids = pl.Series("award_id", sorted(asked.award_ids), dtype=pl.String)
         _write_csv(folder / _AWARD_IDS, ids.to_frame())
-    html = plan_html(plan, folder.name, rejected, made_at=made_at)
+    html = plan_html(plan, folder.name, rejected, made_at=made_at, months=months)
     write_page(folder / _PAGE, html)
     option = orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z
     said = {**plan_json(plan, folder), "made_at": made_at, **_for_making_anew(plan)}
@@ -108,14 +108,6 @@ def _write_csv(path: Path, frame: pl.DataFrame) -> None:
 
 def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
     """Return what `plan --json` prints; `plan.json` has it too."""
-    by_month = awards_by_month(plan.planned)
-    summaries = badge_summaries(
-        plan.planned,
-        plan.definition,
-        plan.facts,
-        plan.results,
-        batch_size=plan.batch_size,
-    )
     return {
         "plan_id": folder.name,
         "path": str(folder),
@@ -134,14 +126,14 @@ def plan_json(plan: Plan, folder: Path) -> dict[str, Any]:
         "awards_held": plan.count(PlanResult.HELD),
         "awards_planned": plan.count(PlanResult.PLANNED),
         "calls": plan.calls,
-        "calls_if_exact": sum(one.calls_exact for one in summaries),
+        "calls_if_exact": sum(one.calls_exact for one in plan.summaries),
         "minutes": round(plan.minutes, 1),
         "badges": plan.results,
-        "months": by_month.to_dicts(),
-        "odd_months": [str(odd) for odd in odd_months(by_month)],
+        "months": plan.by_month.to_dicts(),
+        "odd_months": [str(odd) for odd in odd_months(plan.by_month)],
         "canaries": {
             one.badge.name: one.canary_customer_id
-            for one in summaries
+            for one in plan.summaries
             if one.canary_customer_id is not None
         },
         "warnings": plan.warnings,

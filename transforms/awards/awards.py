@@ -109,16 +109,20 @@ def _award_ids(frame: pl.DataFrame, badge: Badge, target: str) -> pl.Series:
     ids = frame["ledger_award_id"]
     new = frame.filter(ids.is_null()).select("customer_id", "occurrence", "generation")
     made = (
-        pl.concat(
-            pl.Series(
-                (_award_id(opening, *row) for row in some.iter_rows()), dtype=pl.String
-            )
-            for some in new.iter_slices(_IDS_AT_A_TIME)
-        )
+        pl.concat(_made_ids(opening, some) for some in new.iter_slices(_IDS_AT_A_TIME))
         if new.height
         else pl.Series(dtype=pl.String)
     )
     return ids.clone().scatter(ids.is_null().arg_true(), made)
+
+
+def _made_ids(opening: str, new: pl.DataFrame) -> pl.Series:
+    """Return what `award_id` would, one by one: only hashing is left to Python."""
+    rest = pl.format("\x1f{}\x1f{}\x1f{}", "customer_id", "occurrence", "generation")
+    texts = new.select(text=(pl.lit(opening) + rest).cast(pl.Binary))["text"]
+    digests = [hashlib.sha256(text).digest() for text in texts.to_list()]
+    made = pl.Series(digests, dtype=pl.Binary).bin.slice(0, _AWARD_ID_LENGTH // 2)
+    return made.bin.encode("hex")
 
 
 def award_id(

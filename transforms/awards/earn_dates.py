@@ -39,14 +39,22 @@ def with_earn_dates(
     `before_window = "window_start"` what came before counts as come at the start.
     """
     first, last = _whole_seconds(facts)
-    frame = frame.with_columns(counted_at=_counted_at(badge, first))
-    counted_at = pl.col("counted_at")
-    local_day = counted_at.dt.convert_time_zone(timezone).dt.date()
+    counted_at, local_day = pl.col("counted_at"), pl.col("local_day")
+    frame = frame.with_columns(counted_at=_counted_at(badge, first)).with_columns(
+        local_day=counted_at.dt.convert_time_zone(timezone).dt.date()
+    )
     is_exact = badge.precision == "exact"
     noon = instants(local_day.dt.combine(time(12)), timezone)
     wanted = counted_at.dt.truncate("1s") if is_exact else noon
-    moved = wanted.clip(_instant(first), _instant(last))
-    moved_day = moved.dt.convert_time_zone(timezone).dt.date()
+    clipped = wanted.clip(_instant(first), _instant(last))
+    clipped_day = clipped.dt.convert_time_zone(timezone).dt.date()
+    if is_exact:
+        frame = frame.with_columns(moved=clipped, moved_day=clipped_day)
+    else:  # there are few days, however many rows
+        days = frame.select("local_day").unique()
+        days = days.with_columns(moved=clipped, moved_day=clipped_day)
+        frame = frame.join(days, on="local_day", how="left", maintain_order="left")
+    moved, moved_day = pl.col("moved"), pl.col("moved_day")
     has_second = pl.lit(value=first is None or last is None or first <= last)
     if not is_exact:
         has_second &= moved_day == local_day
@@ -55,7 +63,7 @@ def with_earn_dates(
     return frame.with_columns(
         earn_event_date=pl.when(is_open).then(moved),
         earn_day=pl.when(is_open).then(moved_day).otherwise(local_day),
-    ).drop("counted_at")
+    ).drop("counted_at", "local_day", "moved", "moved_day")
 
 
 def _whole_seconds(facts: BadgeFacts) -> tuple[datetime | None, datetime | None]:

@@ -17,7 +17,7 @@ from transforms.awards.batches import fewest_calls
 from transforms.rules.words import rule_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from transforms.awards.guards import PlanFigures
     from transforms.definition.definition import Badge, Definition, Guards
@@ -195,7 +195,7 @@ def _bound(limit: object) -> str:
     return f"{limit:,}" if isinstance(limit, int) else str(limit)
 
 
-def calls_if_exact(summaries: list[BadgeSummary]) -> int:
+def calls_if_exact(summaries: Iterable[BadgeSummary]) -> int:
     """Return the calls if every badge were dated exactly."""
     return sum(one.calls_exact for one in summaries)
 
