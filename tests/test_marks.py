@@ -161,6 +161,21 @@ def test_a_sender_takes_two_only_if_the_others_find_one() -> None:
     assert agenda.take_ahead(lambda _: True, others=8) is None
 
 
+def test_what_is_due_goes_before_what_would_be_taken_ahead() -> None:
+    """A request to be read back doesn't wait until all others are sent."""
+    now = [NOW]
+    agenda = Agenda(lambda: now[0])
+    for number in range(9):
+        agenda.add(Step(planned(number), "send"))
+    due = Step(planned(9), "read", NOW + timedelta(seconds=1))
+    agenda.add(due)
+
+    assert agenda.take_ahead(lambda _: True, others=1) is not None
+    now[0] += timedelta(seconds=1)
+    assert agenda.take_ahead(lambda _: True, others=1) is None
+    assert asyncio.run(agenda.take()) is due
+
+
 def test_a_stopped_badge_leaves_what_was_marked_ahead_unsent(tmp_path: Path) -> None:
     """The ledger says so, and the next run withdraws it like all that never went."""
     one_by_one = {

@@ -1223,3 +1223,31 @@ def test_a_flood_of_occurrences_is_refused() -> None:
     with pytest.raises(DefinitionRefused, match="1,000,000,000,000 times"):
         met([one], f"repeat = true\n{rule}")
     assert met([one], f"repeat = true\nmax_occurrences = 3\n{rule}").height == 3
+
+
+def test_slices_whose_sums_differ_in_width_are_met_together() -> None:
+    """One customer's sums beyond 64 bits change nothing for another's small ones."""
+    amounts = [(1, 500), (2, 2**62), (2, 2**62), (2, 2**62), (3, 900)]
+    history = [
+        Activity(
+            customer_id=customer_id,
+            activity_id=f"a{number}",
+            occurred_at=datetime(2024, 1, 1 + number, tzinfo=UTC),
+            amount=amount,
+        )
+        for number, (customer_id, amount) in enumerate(amounts)
+    ]
+    badge = a_badge_of('rule = { kind = "total_amount", at_least = 2 }')
+    whole, sliced = (
+        qualifications(
+            activity_frame(history),
+            badge,
+            timezone=NEW_YORK,
+            as_of=LATER,
+            amount_decimals=2,
+            rows_a_slice=rows,
+        )
+        for rows in (100, 1)
+    )
+    assert sliced.equals(whole)
+    assert whole["evidence_activity_id"].to_list() == ["a0", "a1", "a4"]

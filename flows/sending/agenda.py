@@ -76,9 +76,12 @@ class Agenda:
     ) -> Step | None:
         """Return the next ready step too if it is wanted and enough is left for others.
 
-        Whoever takes it is to finish it like any other.
+        Not where something is due, which goes before it. Whoever takes it is to finish
+        it like any other.
         """
         if self.stopped_by is not None or len(self._ready) <= others:
+            return None
+        if self._resting and self._resting[0][0] <= self._clock():
             return None
         if not is_wanted(self._ready[0]):
             return None

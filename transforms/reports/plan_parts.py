@@ -51,25 +51,12 @@ def plan_digest(parts: PlanParts) -> str:
     said += [f"{path}={digest}" for path, digest in sorted(parts.customers.items())]
     said += [f"{name}={digest}" for name, digest in sorted(parts.badges.items())]
     digest = hashlib.sha256("\x1f".join(said).encode())
-    for some in _in_order(parts.awards).iter_slices(_LINES_AT_A_TIME):
-        line = pl.concat_str("award_id", "earned", "result", separator="|")
-        lines = some.select(line.str.join("\x1f"))
-        digest.update(("\x1f" + lines.item()).encode())
+    earned = pl.col("earn_event_date").dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")
+    line = pl.concat_str("award_id", earned, "result", separator="|")
+    lines = parts.awards.sort("award_id").select(line=line)
+    for some in lines.iter_slices(_LINES_AT_A_TIME):
+        digest.update(("\x1f" + some["line"].str.join("\x1f").item()).encode())
     return digest.hexdigest()
-
-
-def _in_order(awards: pl.DataFrame) -> pl.DataFrame:
-    """Return award_id, `earned` as text, and result: each date is written once."""
-    dates = awards["earn_event_date"].unique()
-    texts = dates.dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")
-    earned = pl.col("earn_event_date").replace_strict(
-        dates, texts, return_dtype=pl.String
-    )
-    return (
-        awards.select("award_id", "earn_event_date", "result")
-        .sort("award_id")
-        .select("award_id", "result", earned=earned)
-    )
 
 
 _LINES_AT_A_TIME = 100_000

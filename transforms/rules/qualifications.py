@@ -119,6 +119,7 @@ def qualifications(
     timezone: str,
     as_of: datetime,
     amount_decimals: int,
+    rows_a_slice: int = _ROWS_A_SLICE,
 ) -> pl.DataFrame:
     """Return when each customer met the badge's rule; see `qualifications_of_each`."""
     (found,) = qualifications_of_each(
@@ -127,6 +128,7 @@ def qualifications(
         timezone=timezone,
         as_of=as_of,
         amount_decimals=amount_decimals,
+        rows_a_slice=rows_a_slice,
     )
     return found
 
@@ -139,6 +141,7 @@ def qualifications_of_each(
     as_of: datetime,
     amount_decimals: int,
     over: Over = map,
+    rows_a_slice: int = _ROWS_A_SLICE,
 ) -> list[pl.DataFrame]:
     """Return when each customer met the rule of each badge, one row per occurrence.
 
@@ -169,7 +172,12 @@ def qualifications_of_each(
         for setting in settings
         for part in rule_parts(setting.badge)
     ]
-    hits, order = _hits(activity, looks, timezone, over)
+    order, marks = _order(activity, looks, timezone)
+    slices = list(in_slices(order, rows_a_slice))
+    hits = [
+        _hits_of(slices, partial(_of_slice, look, mark), over)
+        for look, mark in zip(looks, marks, strict=True)
+    ]
     met = iter(_proved(hits, looks, order, activity))
     return [_of_badge([next(met) for _ in rule_parts(one)], one) for one in badges]
 
@@ -247,10 +255,10 @@ def _bounds(setting: _Setting) -> list[pl.Expr]:
     return bounds
 
 
-def _hits(
-    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str, over: Over
-) -> tuple[list[pl.DataFrame], Ordered]:
-    """Return the rows that met each part, see `counting`, and the order they are of."""
+def _order(
+    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str
+) -> tuple[Ordered, list[str | None]]:
+    """Return the rows that count for any part, in order, and each part's mark in it."""
     conditions: list[pl.Expr] = []
     marks = []
     for look in looks:
@@ -268,22 +276,18 @@ def _hits(
         looked_at = only_first(looked_at.filter(*conditions))
     order = ordered(looked_at, conditions, list(values.values()))
     has_marks = len(conditions) > 1
-    found = [
-        _hits_of(order, partial(_of_slice, look, mark(n) if has_marks else None), over)
-        for look, n in zip(looks, marks, strict=True)
-    ]
-    return found, order
+    return order, [mark(n) if has_marks else None for n in marks]
 
 
 def _hits_of(
-    order: Ordered, hits_of: Callable[[Ordered], pl.DataFrame], over: Over
+    slices: Sequence[Ordered], hits_of: Callable[[Ordered], pl.DataFrame], over: Over
 ) -> pl.DataFrame:
     """Return the rows that met one part, of all slices."""
     found: list[pl.DataFrame] = []
-    for hits in over(hits_of, in_slices(order, _ROWS_A_SLICE)):
+    for hits in over(hits_of, slices):
         found.append(hits)
         refuse_too_many(sum(one.height for one in found))
-    return pl.concat(found)
+    return pl.concat(found, how="vertical_relaxed")
 
 
 def _of_slice(look: _Look, counts: str | None, part: Ordered) -> pl.DataFrame:
