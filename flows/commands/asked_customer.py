@@ -16,6 +16,7 @@ from flows.platform.capillary import Line
 from flows.platform.reading import look_up
 from transforms.activity.identifiers import IdentifierKind, read_identifiers
 from transforms.customers.mapping import Fate
+from transforms.customers.survivors import merged_into
 from transforms.definition.definition import Definition
 from transforms.errors import PlanRefused
 
@@ -81,7 +82,7 @@ async def asked_customer(
     survivor_id = files.known.survivor_of(customer_id)
     if survivor_id != customer_id:
         notes.append(f"customer {customer_id} was merged into {survivor_id}")
-    merged = files.known.merged_into(survivor_id)
+    merged = merged_into(survivor_id, files.known.survivors)
     if merged:
         told = ", ".join(map(str, merged))
         notes.append(f"what customer {told} was awarded before the merge is among this")

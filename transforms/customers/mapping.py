@@ -60,11 +60,6 @@ class KnownCustomers:
         found = self.survivors.filter(pl.col("customer_id") == customer_id)
         return customer_id if found.is_empty() else int(found["survivor_id"][0])
 
-    def merged_into(self, customer_id: int) -> list[int]:
-        """Return the customers for whom this one stands, besides itself."""
-        found = self.survivors.filter(pl.col("survivor_id") == customer_id)
-        return found["customer_id"].sort().to_list()
-
 
 def known_customers(
     listed: pl.DataFrame, suppressed: pl.DataFrame, customers: Customers

@@ -118,11 +118,11 @@ def by_survivors(frame: pl.DataFrame, survivors: pl.DataFrame | None) -> pl.Data
 
 
 def merged_into(customer_id: int, survivors: pl.DataFrame | None) -> list[int]:
-    """Return the customers for whom this one stands."""
+    """Return the customers for whom this one stands, besides itself; sorted."""
     if survivors is None:
         return []
     merged = survivors.filter(pl.col("survivor_id") == customer_id)
-    return merged["customer_id"].to_list()
+    return merged["customer_id"].sort().to_list()
 
 
 def known_by_survivors(
