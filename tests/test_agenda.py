@@ -36,7 +36,7 @@ def tracked(
         object.__setattr__(request, "after_request_id", after.request.request_id)
     return Tracked(
         request=request,
-        awards={
+        held={
             customer_id: OpenAward(award_id, customer_id, 1, AwardStatus.PLANNED)
             for award_id, customer_id in awards
         },

@@ -37,7 +37,7 @@ def planned(*customer_ids: int) -> Tracked:
         date_text=NOW.isoformat(),
     )
     held = {c: OpenAward(a, c, 1, AwardStatus.PLANNED) for a, c in made}
-    return Tracked(request=request, awards=held)
+    return Tracked(request=request, held=held)
 
 
 def moves(ledger: Ledger) -> list[str | None]:

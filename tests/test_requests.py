@@ -12,16 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from transforms.awards.batches import cut_requests, fewest_calls, minutes_at_limit
+from transforms.platform.request_frames import frames_of, requests_from_frames
 from transforms.platform.requests import (
     REQUEST_AWARDS_SCHEMA,
     REQUESTS_SCHEMA,
     Request,
     RequestAward,
     body,
-    frames_of,
     new_request,
     request_id,
-    requests_from_frames,
     split,
     split_off,
     successor,

@@ -37,7 +37,7 @@ from flows.records.ledger import SCHEMA_VERSION, check_target
 from flows.repair.rebuilding import events_lacking, from_audit, from_backup
 from flows.repair.rebuilt import Rebuilt, Repaired, open_awards, opened, published
 from flows.runs import Screen
-from flows.sending import reserve
+from flows.sending import loading
 from flows.sending.recorder import Recorder
 from flows.sending.settle import Settling, Waits
 from flows.sending.tracking import Rows, Tracked
@@ -222,7 +222,7 @@ async def _read_back(
     platform = Platform(settings, pace)
     with opened(home.ledger) as ledger:
         before = open_awards(ledger)
-        open_requests = reserve.unsettled(
+        open_requests = loading.unsettled(
             ledger, timeout=settings.capillary_timeout_seconds
         )
         screen.stage("reading back", len(open_requests))

@@ -134,7 +134,7 @@ class Queues:
             request = tracked.request
             doubles = doubly_awarded.get(request.badge_meta_id, frozenset())
             found = [by_id.get(request.after_request_id or "")]
-            for customer_id in doubles.intersection(tracked.awards):
+            for customer_id in doubles and doubles.intersection(tracked.customers):
                 same = met[request.badge_meta_id, request.earn_event_date, customer_id]
                 found += same
                 same.append(tracked.family)

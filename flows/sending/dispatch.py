@@ -78,7 +78,7 @@ class Dispatch:
 
         Raises `NotRecorded` when something could not be written down.
         """
-        self.progress.total = sum(len(t.awards) for t in [*planned, *unsettled])
+        self.progress.total = sum(t.size for t in [*planned, *unsettled])
         for tracked in unsettled:
             due_at = self.settling.rest_until(tracked)
             self.agenda.add(Step(tracked, "read", due_at))

@@ -1,29 +1,22 @@
-"""Writes awards and requests into the ledger before anything is sent, and finds them.
+"""Writes awards and requests into the ledger before anything is sent.
 
-Belongs here: reserving, withdrawing what was never sent, and loading requests as they
-were reserved: from their own rows, never from a definition. Does not belong here: which
-awards are planned (`flows.planning`) and sending (`flows.sending.dispatch`).
+Belongs here: reserving, and withdrawing what was never sent. Does not belong here:
+which awards are planned (`flows.planning`), loading what is reserved
+(`flows.sending.loading`) and sending it (`flows.sending.dispatch`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import datetime
 
 import polars as pl
 
 from flows.records.ledger import Ledger
-from flows.sending.tracking import ACTOR, OpenAward, Tracked
+from flows.sending.tracking import ACTOR
 from transforms.errors import LooksWrong
-from transforms.platform.outcomes import STRANGERS, Result
-from transforms.platform.requests import requests_from_frames
 from transforms.statuses import WITHDRAWN, AwardStatus, Proof, RequestStatus
 
-# What an attempt's result may be when the platform surely did nothing.
-_DID_NOTHING = frozenset(
-    {"not_connected", Result.NOT_PROCESSED, Result.LOGIN_REFUSED, Result.TOO_LARGE}
-)
 _UTC = pl.Datetime("us", "UTC")
 
 
@@ -217,79 +210,3 @@ def withdraw_never_sent(ledger: Ledger, run_id: str, now: datetime) -> int:
         about={"withdrawn": awards},
     )
     return awards.height
-
-
-def unsettled(ledger: Ledger, *, timeout: float) -> list[Tracked]:
-    """Return requests that went out and have not come to an end, as they stand."""
-    return _tracked(ledger, ledger.read("open_requests"), timeout=timeout)
-
-
-def planned(ledger: Ledger, *, timeout: float) -> list[Tracked]:
-    """Return requests that are reserved and not sent, or surely not processed."""
-    return _tracked(ledger, ledger.read("planned_requests"), timeout=timeout)
-
-
-def _tracked(ledger: Ledger, rows: pl.DataFrame, *, timeout: float) -> list[Tracked]:
-    if rows.is_empty():
-        return []
-    wanted = rows.select("request_id")
-    members = ledger.read_with("members_of_requests", wanted)
-    still = _open_awards(ledger.read_with("awards_of_requests", wanted))
-    attempts = _by_request(ledger.read_with("attempts_of_requests", wanted))
-    first = dict(ledger.read_with("first_attempts", wanted).iter_rows())
-    made = []
-    successions = rows["succession"].to_list()
-    requests = requests_from_frames(rows, members)
-    for request, succession in zip(requests, successions, strict=True):
-        request_id = request.request_id
-        tracked = Tracked(
-            request=request,
-            awards=still.pop(request_id, {}),
-            succession=succession,
-            first_attempt_at=first.get(request_id),
-        )
-        _remember(tracked, attempts.get(request_id, []), timeout)
-        if tracked.awards:
-            made.append(tracked)
-    return made
-
-
-def _open_awards(frame: pl.DataFrame) -> dict[str, dict[int, OpenAward]]:
-    """Return request → customer → award; there may be millions, so nothing is twice."""
-    found: dict[str, dict[int, OpenAward]] = {}
-    columns = "request_id", "award_id", "customer_id", "occurrence", "status"
-    for request_id, award_id, customer_id, occurrence, status in frame.select(
-        columns
-    ).iter_rows():
-        award = OpenAward(award_id, customer_id, occurrence, AwardStatus(status))
-        found.setdefault(request_id, {})[customer_id] = award
-    return found
-
-
-def _by_request(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in frame.iter_rows(named=True):
-        grouped.setdefault(row["request_id"], []).append(row)
-    return grouped
-
-
-def _remember(tracked: Tracked, attempts: list[dict[str, Any]], timeout: float) -> None:
-    """Put what earlier runs learnt of a request back into it.
-
-    An attempt without a result was cut off by the end of its process: it may have
-    gone on for as long as a call can take.
-    """
-    tracked.attempts = len(attempts)
-    for attempt in attempts:
-        result, ended_at = attempt["result"], attempt["ended_at"]
-        tracked.last_ended_at = ended_at or (
-            attempt["started_at"] + timedelta(seconds=timeout)
-        )
-        if result == Result.REPEATED:
-            tracked.is_burnt = True
-        if result == Result.TOO_LARGE:
-            tracked.is_too_large = True
-        if attempt["customers_missing"] and STRANGERS in (attempt["alarms"] or ""):
-            tracked.lists_strangers = True
-        if result not in _DID_NOTHING:
-            tracked.is_ambiguous = True

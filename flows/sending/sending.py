@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import shutil
 import signal
 from collections import defaultdict
@@ -23,9 +22,8 @@ import polars as pl
 from flows.planning import Plan
 from flows.platform.capillary import utc_now
 from flows.platform.preflight import AwardedBadge, FirstAwards, first_awards
-from flows.records.ledger import Ledger
 from flows.runs import Run
-from flows.sending import reserve
+from flows.sending import loading, reserve
 from flows.sending.canary import Canaries
 from flows.sending.dispatch import Dispatch, Progress
 from flows.sending.recorder import Recorder
@@ -55,7 +53,7 @@ async def settle_earlier(run: Run) -> None:
     Raises `StoppedPartWay` when it was stopped: nothing new is planned then.
     """
     run.withdrawn = reserve.withdraw_never_sent(run.ledger, run.run_id, utc_now())
-    left = reserve.unsettled(run.ledger, timeout=run.timeout)
+    left = loading.unsettled(run.ledger, timeout=run.timeout)
     if not left:
         return
     run.bind()
@@ -163,10 +161,10 @@ async def send_reserved(
     run: Run, canaries: dict[str, FirstAwards] | None = None
 ) -> None:
     """Send what is reserved, settle what is not settled, wait for what rests."""
-    waiting = planned(run.ledger, timeout=run.timeout)
+    waiting = loading.planned(run.ledger, timeout=run.timeout)
     left = [
         tracked
-        for tracked in reserve.unsettled(run.ledger, timeout=run.timeout)
+        for tracked in loading.unsettled(run.ledger, timeout=run.timeout)
         if tracked.request.request_id not in run.settled_early
     ]
     if not waiting and not left:
@@ -177,21 +175,6 @@ async def send_reserved(
     }
     async with Recorder(run.ledger) as recorder:
         await _sent(run, _settling(run, recorder), counts, waiting, left)
-
-
-def planned(ledger: Ledger, *, timeout: float) -> list[Tracked]:
-    """Return requests that wait to be sent.
-
-    There may be millions of awards in them, and all of them stay: to search them for
-    garbage over and over while they are loaded took half of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        return reserve.planned(ledger, timeout=timeout)
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _settling(run: Run, recorder: Recorder) -> Settling:
@@ -236,7 +219,7 @@ async def _sent(
         doubly_awarded=_several(run),
         on_progress=lambda progress: _shown(run, progress),
     )
-    run.screen.stage("sending", sum(len(t.awards) for t in [*waiting, *left]))
+    run.screen.stage("sending", sum(t.size for t in [*waiting, *left]))
     is_over = asyncio.Event()
     publishing = asyncio.create_task(publish_meanwhile(run, is_over))
     try:

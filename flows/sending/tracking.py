@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 from flows.records.ledger import Entry
 from transforms.platform.evidence import Found, Sought
@@ -46,6 +47,19 @@ class OpenAward:
     status: AwardStatus
 
 
+class Waiting(Protocol):
+    """The open awards of a request that nobody has looked at: there may be millions."""
+
+    def __len__(self) -> int:
+        """Return how many they are."""
+
+    def customers(self) -> list[int]:
+        """Return whose they are."""
+
+    def opened(self) -> dict[int, OpenAward]:
+        """Return them by customer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Says that a request goes out; `written` is over when that is durable."""
@@ -66,15 +80,16 @@ class Family:
 class Tracked:
     """One request on its way.
 
-    `first_attempt_at` reaches back to the requests that it was made from: an earn
-    made since then may be ours. `refusals` holds what a further attempt said of
-    customers whose earlier attempt was ambiguous: it counts only once reading back
-    has shown that the earlier attempt did nothing. `doubted` holds refusals beside an
-    id made just now: one read is to see whether the earn is there all the same.
+    `held`: the open awards that it begins with. `first_attempt_at` reaches back to the
+    requests that it was made from: an earn made since then may be ours. `refusals`
+    holds what a further attempt said of customers whose earlier attempt was ambiguous:
+    it counts only once reading back has shown that the earlier attempt did nothing.
+    `doubted` holds refusals beside an id made just now: one read is to see whether the
+    earn is there all the same.
     """
 
     request: Request
-    awards: dict[int, OpenAward]
+    held: dict[int, OpenAward] | Waiting
     succession: int = 0
     family: Family = field(default_factory=Family)
     attempts: int = 0
@@ -102,14 +117,30 @@ class Tracked:
     def __post_init__(self) -> None:
         self.is_canary = self.is_canary or self.request.is_canary
 
+    @cached_property
+    def awards(self) -> dict[int, OpenAward]:
+        """Return its awards that have not come to a known end, by customer."""
+        return self.held if isinstance(self.held, dict) else self.held.opened()
+
+    @property
+    def size(self) -> int:
+        """Return how many these are, without making them."""
+        return len(vars(self).get("awards", self.held))
+
+    @property
+    def customers(self) -> Iterable[int]:
+        """Return whose these are, without making them."""
+        held = vars(self).get("awards", self.held)
+        return held if isinstance(held, dict) else held.customers()
+
     @property
     def customer_ids(self) -> list[int]:
         """Return whom the next attempt asks for, in the order of the request."""
         wanted = self.awards if self.to_send is None else set(self.to_send)
         return [
-            award.customer_id
-            for award in self.request.awards
-            if award.customer_id in self.awards and award.customer_id in wanted
+            customer_id
+            for customer_id in self.request.customer_ids
+            if customer_id in self.awards and customer_id in wanted
         ]
 
     @property
@@ -298,7 +329,7 @@ class Rows:
             }
             new = Tracked(
                 request=child,
-                awards={c: replace(award) for c, award in awards.items()},
+                held={c: replace(award) for c, award in awards.items()},
                 succession=succession,
                 family=tracked.family,
             )

@@ -31,8 +31,8 @@ from flows.records.ledger import open_ledger
 from flows.sending import reserve
 from flows.sending.canary import Canaries
 from flows.sending.dispatch import Dispatch
+from flows.sending.loading import planned
 from flows.sending.recorder import Recorder
-from flows.sending.sending import planned
 from flows.sending.settle import Settling, Waits
 from flows.sending.tracking import Rows
 from flows.settings import Settings, settings

@@ -13,12 +13,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from transforms.awards.batches import cut_requests
-from transforms.platform.requests import (
-    Request,
-    frames_of,
-    new_request,
-    requests_from_frames,
-)
+from transforms.platform.request_frames import frames_of, requests_from_frames
+from transforms.platform.requests import Request, new_request
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -1,8 +1,9 @@
 """The request: one earnBulk call, whole, with its id, its bytes and what follows it.
 
 Belongs here: request ids, bodies, the requests that are cut out of others or take over
-from them, and the two frames that the ledger keeps. Does not belong here: which awards
-go together (`batches`), and when a request is sent, split or followed (`flows`).
+from them, and many of them made at once. Does not belong here: which awards go together
+(`batches`), how they are read from the ledger's frames (`request_frames`), and when a
+request is sent, split or followed (`flows`).
 
 A request is self-contained: what it sends can be said again, byte for byte, without
 the definition that it came from, even if that was edited since.
@@ -12,16 +13,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import polars as pl
 
 from transforms.local_time import INSTANT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
 SCHEME = "retrobadge/request/1"
@@ -80,6 +82,51 @@ class RequestAward(NamedTuple):
     position: int
 
 
+class StoredAwards(Sequence[RequestAward]):
+    """The awards of one request, which stay rows of a frame until somebody asks.
+
+    Requests that wait to be sent may hold millions of them: as rows they take a tenth
+    of the memory. `rows` has them with all columns of the frame.
+    """
+
+    __slots__ = ("_all", "_count", "_first")
+
+    def __init__(self, all_rows: pl.DataFrame, first: int, count: int) -> None:
+        self._all, self._first, self._count = all_rows, first, count
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Return them in the order of sending."""
+        return self._all.slice(self._first, self._count)
+
+    @property
+    def customer_ids(self) -> tuple[int, ...]:
+        """Return whose they are, without making them."""
+        return tuple(self.rows["customer_id"].to_list())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[RequestAward]:
+        columns = (self.rows[name].to_list() for name in RequestAward._fields)
+        return map(RequestAward._make, zip(*columns, strict=True))
+
+    @overload
+    def __getitem__(self, position: int) -> RequestAward: ...
+    @overload
+    def __getitem__(self, position: slice) -> tuple[RequestAward, ...]: ...
+    def __getitem__(
+        self, position: int | slice
+    ) -> RequestAward | tuple[RequestAward, ...]:
+        return tuple(self)[position]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
     """One earnBulk call: its body is head, comma-joined customer ids, tail.
@@ -104,7 +151,7 @@ class Request:
     scheme: str
     body_head: str
     body_tail: str
-    awards: tuple[RequestAward, ...]
+    awards: Sequence[RequestAward]
 
     @property
     def customers(self) -> int:
@@ -114,6 +161,8 @@ class Request:
     @property
     def customer_ids(self) -> tuple[int, ...]:
         """Return its customers in the order of sending."""
+        if isinstance(self.awards, StoredAwards):
+            return self.awards.customer_ids
         return tuple(award.customer_id for award in self.awards)
 
 
@@ -340,45 +389,3 @@ def _chosen(
 
 def _pairs(awards: Iterable[RequestAward]) -> list[tuple[str, int]]:
     return [(award.award_id, award.customer_id) for award in awards]
-
-
-def frames_of(requests: Iterable[Request]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return requests as REQUESTS_SCHEMA and REQUEST_AWARDS_SCHEMA, in their order."""
-    columns: dict[str, list[Any]] = {name: [] for name in REQUESTS_SCHEMA}
-    members: dict[str, list[Any]] = {name: [] for name in REQUEST_AWARDS_SCHEMA}
-    for request in requests:
-        for name, values in columns.items():
-            values.append(getattr(request, name))
-        for award in request.awards:
-            members["request_id"].append(request.request_id)
-            members["award_id"].append(award.award_id)
-            members["customer_id"].append(award.customer_id)
-            members["position"].append(award.position)
-    return (
-        pl.DataFrame(columns, schema=REQUESTS_SCHEMA),
-        pl.DataFrame(members, schema=REQUEST_AWARDS_SCHEMA),
-    )
-
-
-def requests_from_frames(
-    requests: pl.DataFrame, request_awards: pl.DataFrame
-) -> list[Request]:
-    """Return the requests of two such frames, in the order of the first.
-
-    Further columns are left alone. Nothing is computed anew: id, date and body are
-    what was written down.
-    """
-    members = (
-        request_awards.sort("request_id", "position")
-        .group_by("request_id", maintain_order=True)
-        .agg(RequestAward._fields)
-    )
-    awards = {
-        holder: tuple(map(RequestAward._make, zip(*columns, strict=True)))
-        for holder, *columns in members.iter_rows()
-    }
-    names = [field.name for field in fields(Request) if field.name != "awards"]
-    return [
-        Request(**row, awards=awards.get(row["request_id"], ()))
-        for row in requests.select(names).iter_rows(named=True)
-    ]
