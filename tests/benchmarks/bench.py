@@ -2,7 +2,7 @@
 
     bench.py --only accept,qualify --rows 10_000_000 --rounds 5
     bench.py --only growth --sizes 10_000_000,100_000_000 --data ~/activity
-    bench.py --only ledger --awards 1_000_000,10_000_000 --rounds 1
+    bench.py --only ledger,dispatch-growth --awards 1_000_000,10_000_000 --rounds 1
 
 Every figure is taken in a process of its own, so that time and peak memory are that
 stage's alone; ours and the baseline take turns, and ratios are those of medians. Prints
@@ -139,16 +139,7 @@ def growth(asked: Asked) -> results.Section:
                 ("Retrobadge", partial(bench_qualify.ours, path, case.rule, rows)),
                 ("DuckDB", partial(bench_qualify.duckdb, path, case.query)),
             ):
-                took = measured(call)
-                made["growth"].append(
-                    {
-                        "name": f"{name}, {side}",
-                        "rows": rows,
-                        "seconds": took.seconds,
-                        "cpu_seconds": took.cpu_seconds,
-                        "peak_mb": took.peak_mb,
-                    }
-                )
+                results.grown(made, f"{name}, {side}", rows, measured(call))
         if asked.data == asked.folder and rows != asked.rows:
             path.unlink()
     return made
@@ -183,6 +174,28 @@ def accept(asked: Asked) -> results.Section:
         f"The second time: {again.seconds * 1000:.1f} ms after {first.seconds:.1f} s, "
         f"{again.seconds / first.seconds:.2%} (goal 1 %)."
     )
+    return made
+
+
+def accept_growth(asked: Asked) -> results.Section:
+    """Measure the acceptance of growing files: what memory does."""
+    made = results.section(
+        "Accept, as files grow",
+        "A clean CSV of so many rows. It is read in blocks, so that memory follows it "
+        "by what tells duplicates apart: eight bytes a row.",
+    )
+    for rows in asked.sizes:
+        accepted, file = asked.activity(rows), f"{rows}.csv"
+        made_activity.write_csv(asked.folder / file, accepted)
+        if asked.data == asked.folder and rows != asked.rows:
+            accepted.unlink()
+        for side, call in (
+            ("Retrobadge", bench_accept.ours),
+            ("Polars, unchecked", bench_accept.baseline),
+        ):
+            took = measured(partial(call, asked.folder, file))
+            results.grown(made, f"accept, {side}", rows, took)
+        (asked.folder / file).unlink()
     return made
 
 
@@ -246,6 +259,27 @@ def dispatch(asked: Asked) -> results.Section:
             f"{latency * 1000:.0f} ms: {share:.1%} of them used, {most:,} in the "
             "fullest sliding minute (a simulated clock)."
         )
+    return made
+
+
+def dispatch_growth(asked: Asked) -> results.Section:
+    """Measure the sending of growing numbers of awards that are reserved."""
+    made = results.section(
+        "Dispatch, as awards grow",
+        f"So many customers in calls of 100 by {SENDERS} senders, against a server "
+        "that answers at once: what they take where nothing hides it. They are "
+        "reserved before, in a process of its own.",
+    )
+    for count in asked.awards:
+        home = asked.home("dispatch-")
+        sending = bench_dispatch.Sending(count, 100, SENDERS, 0.0)
+        measured(partial(bench_dispatch.reserved, home, sending))
+        with bench_dispatch.server(0.0) as port:
+            ours = measured(partial(bench_dispatch.send_all, home, sending, port))
+            plain = measured(partial(bench_dispatch.send_plainly, sending, port))
+        results.grown(made, "dispatch, Retrobadge", count, ours)
+        results.grown(made, "dispatch, plain httpx", count, plain)
+        shutil.rmtree(home)
     return made
 
 
@@ -325,10 +359,12 @@ def _hours(awards: int) -> float:
 
 SECTIONS: dict[str, Callable[[Asked], results.Section]] = {
     "accept": accept,
+    "accept-growth": accept_growth,
     "qualify": qualify,
     "growth": growth,
     "plan": plan,
     "dispatch": dispatch,
+    "dispatch-growth": dispatch_growth,
     "ledger": ledger,
 }
 
