@@ -4,6 +4,8 @@ import random
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flows.sending.agenda import Queues, in_turn
 from flows.sending.tracking import OpenAward, Tracked
@@ -116,3 +118,39 @@ def test_in_turn_nobody_waits_for_one_that_comes_later(seed: int) -> None:
             if not queues.parks(freed):
                 waiting.remove(freed)
     assert waiting == []
+
+
+@given(
+    asked=st.lists(
+        st.tuples(st.sets(st.integers(1, 5), min_size=1), st.integers(1, 2)),
+        max_size=8,
+    ),
+    doubles=st.frozensets(st.integers(1, 5)),
+    open_before=st.integers(0, 3),
+)
+def test_a_request_waits_for_all_before_it_that_share_a_doubled_customer(
+    asked: list[tuple[set[int], int]], doubles: frozenset[int], open_before: int
+) -> None:
+    """And for no other, however many there are and whichever came to its end."""
+    requests = [
+        tracked(str(number), *customers, day=DAY.replace(day=day))
+        for number, (customers, day) in enumerate(asked)
+    ]
+    unsettled, planned = requests[:open_before], requests[open_before:]
+    queues = Queues(planned, unsettled, {BADGE: doubles})
+
+    for number, one in enumerate(planned, len(unsettled)):
+        customers, day = asked[number]
+        before = [
+            earlier
+            for earlier, (others, other_day) in zip(
+                requests, asked[:number], strict=False
+            )
+            if day == other_day and customers & others & doubles
+        ]
+        for earlier in before:
+            assert queues.parks(one)
+            earlier.family.live = 0
+        assert not queues.parks(one)
+        for earlier in before:
+            earlier.family.live = 1

@@ -129,18 +129,21 @@ class Queues:
         self._before: dict[Family, list[Family]] = {}
         self._parked: dict[Family, list[Tracked]] = defaultdict(list)
         by_id = {one.request.request_id: one.family for one in planned}
-        met: dict[tuple[str, datetime, int], list[Family]] = defaultdict(list)
+        alike: dict[tuple[str, datetime], list[Tracked]] = defaultdict(list)
         for tracked in [*unsettled, *planned]:
             request = tracked.request
-            doubles = doubly_awarded.get(request.badge_meta_id, frozenset())
-            found = [by_id.get(request.after_request_id or "")]
-            for customer_id in doubles and doubles.intersection(tracked.customers):
-                same = met[request.badge_meta_id, request.earn_event_date, customer_id]
-                found += same
-                same.append(tracked.family)
-            before = list(dict.fromkeys(family for family in found if family))
-            if before and request.request_id in by_id:
-                self._before[tracked.family] = before
+            alike[request.badge_meta_id, request.earn_event_date].append(tracked)
+        for (badge, _), together in alike.items():
+            shared = _shared(together, doubly_awarded.get(badge, frozenset()))
+            met: dict[int, list[Family]] = defaultdict(list)
+            for tracked in together:
+                found = [by_id.get(tracked.request.after_request_id or "")]
+                for customer_id in shared and shared.intersection(tracked.customers):
+                    found += met[customer_id]
+                    met[customer_id].append(tracked.family)
+                before = list(dict.fromkeys(family for family in found if family))
+                if before and tracked.request.request_id in by_id:
+                    self._before[tracked.family] = before
 
     def parks(self, tracked: Tracked) -> bool:
         """Tell whether a request must wait; then `freed` returns it in time."""
@@ -153,6 +156,18 @@ class Queues:
     def freed(self, family: Family) -> list[Tracked]:
         """Return the requests that waited for a family that is over."""
         return self._parked.pop(family, [])
+
+
+def _shared(requests: Sequence[Tracked], doubles: frozenset[int]) -> set[int]:
+    """Return which of the customers are in more than one of the requests."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    if doubles and len(requests) > 1:
+        for tracked in requests:
+            found = doubles.intersection(tracked.customers)
+            shared |= seen & found
+            seen |= found
+    return shared
 
 
 def in_turn(planned: Sequence[Tracked]) -> list[Tracked]:
