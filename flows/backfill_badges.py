@@ -36,7 +36,7 @@ from flows.orchestration.runs import (
 )
 from flows.pipeline import Work
 from flows.platform.capillary import utc_now
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.errors import Fault, PlanRefused
 
 

@@ -35,7 +35,7 @@ from flows.orchestration.runs import (
 )
 from flows.pipeline import Work
 from flows.pipeline import import_badges as run_pipeline
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.errors import SettingsRefused
 
 # A flow goes to the workers of a cluster with its tasks; what holds a login must not.

@@ -49,14 +49,10 @@ from flows.platform.preflight import read_badges
 from flows.qualifying import accept_there, qualified_on, refuse_unshared
 from flows.records.audit import earlier_files, earned_ids
 from flows.records.known import known_in_parts, of_audit, of_ledger
-from flows.runs import (
-    Job,
-    Report,
-    Run,
-    Screen,
-    open_run,
-    refuse_unbalanced,
-)
+from flows.runs.job import Job, Screen
+from flows.runs.plan_counts import refuse_unbalanced
+from flows.runs.report import Report
+from flows.runs.run import Run, open_run
 from flows.sending.sending import (
     choose_canaries,
     reserve_plan,

@@ -26,7 +26,7 @@ from flows.orchestration.runs import (
     carried_out,
 )
 from flows.pipeline import Work
-from flows.runs import Report
+from flows.runs.report import Report
 from flows.settings import PROJECT
 
 

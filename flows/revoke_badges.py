@@ -27,7 +27,7 @@ from flows.orchestration.runs import (
     carried_out,
 )
 from flows.pipeline import Work
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.statuses import AwardStatus
 
 

@@ -17,7 +17,8 @@ import polars as pl
 from flows.home import Home, open_home
 from flows.pipeline import Work, import_badges
 from flows.records.audit import queried
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.sandbox import Sandbox, Switches
 from flows.settings import settings
 

@@ -33,7 +33,9 @@ from flows.platform.preflight import FirstAwards
 from flows.records.audit import open_audit
 from flows.records.ledger import Ledger, open_ledger
 from flows.records.publishing import Publisher
-from flows.runs import Job, Report, Run, Screen
+from flows.runs.job import Job, Screen
+from flows.runs.report import Report
+from flows.runs.run import Run
 from flows.sandbox import Earn, Fault, Sandbox, Switches
 from flows.sending.reserve import Reservation, reserve
 from flows.sending.sending import send_reserved, settle_earlier

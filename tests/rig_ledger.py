@@ -21,7 +21,8 @@ from typer.testing import CliRunner
 from flows.cli.main import app
 from flows.platform.capillary import utc_now
 from flows.records.ledger import TABLES, connect
-from flows.runs import Job, Run, Screen, open_run
+from flows.runs.job import Job, Screen
+from flows.runs.run import Run, open_run
 from flows.sending.reserve import Reservation, reserve
 from flows.sending.sending import publish_reserved, send_reserved
 from flows.settings import settings

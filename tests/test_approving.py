@@ -14,7 +14,8 @@ from flows.pipeline import import_badges, plan_badges
 from flows.plans.approving import approve, job_of
 from flows.plans.folder import SavedPlan, found_plan
 from flows.platform.capillary import utc_now
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from transforms.errors import FilesRefused, PlanRefused
 
 GUARDED = f"{DEFINITION}\n[guards]\napprove_above = 2\n"

@@ -27,7 +27,7 @@ from flows.orchestration.words import (
 from flows.reconcile_badges import ReconcileParameters
 from flows.resume_badges import ResumeParameters
 from flows.revoke_badges import RevokeParameters
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.books import Books
 from transforms.errors import Fault, FilesRefused, PlanRefused, Unbalanced
 

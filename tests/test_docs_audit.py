@@ -18,7 +18,7 @@ from flows.plans.folder import found_plan
 from flows.platform.capillary import utc_now
 from flows.records.audit import queried
 from flows.records.publishing import PUBLISHED, VIEWS
-from flows.runs import Job
+from flows.runs.job import Job
 from transforms.platform.reconciliation import Finding
 from transforms.statuses import AwardStatus, RequestStatus
 

@@ -26,7 +26,7 @@ from flows.pipeline import Work, resume_badges
 from flows.records.known import Reading, known_in_parts, of_audit, of_ledger
 from flows.records.ledger import Entry, Ledger, open_ledger
 from flows.records.publishing import PUBLISHING_SHARE, Publisher, publish
-from flows.runs import Job
+from flows.runs.job import Job
 from flows.sending.reserve import Reservation, reserve, withdraw_never_sent
 from flows.settings import settings as environment
 from transforms.awards.batches import cut_requests

@@ -10,7 +10,7 @@ from factories_imports import BADGE, Brand, brand, visits
 from factories_sandbox import BADGES, logged_in
 
 from flows.commands.reconciling import Wanted, reconcile_badges
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.errors import FilesRefused
 
 COUNTED = ("matched", "ours_only", "theirs_only", "date_differs", "unread", "too_new")

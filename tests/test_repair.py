@@ -31,7 +31,8 @@ from flows.pipeline import Work, resume_badges
 from flows.records.backups import backups
 from flows.repair.rebuilt import Repaired
 from flows.repair.repair import recover, restore
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.sending.sending import send_reserved
 from flows.settings import settings
 from transforms.errors import HomeRefused

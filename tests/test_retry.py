@@ -14,7 +14,8 @@ from rig_ledger import DAY, awards, calls_of, issue, typed
 
 from flows.commands.retrying import RETRIED, retry_awards
 from flows.pipeline import Work
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.settings import settings
 from transforms.awards.retrying import following_requests
 

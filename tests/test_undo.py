@@ -25,7 +25,8 @@ from rig_ledger import (
 
 from flows.commands.undo import preview, release_awards, revoke_awards
 from flows.pipeline import Work
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.settings import settings
 from transforms.awards.selection import run_named
 from transforms.errors import HomeRefused, Refused

@@ -19,7 +19,7 @@ from factories_imports import BADGE, DEFINITION, Brand, brand, visits
 from flows.files.activity_files import AcceptedFile
 from flows.pipeline import import_badges, plan_badges
 from flows.planning import Plan
-from flows.runs import Run
+from flows.runs.run import Run
 from transforms.awards.awards import PlanResult
 from transforms.errors import Fault, Unbalanced
 

@@ -54,7 +54,7 @@ def explain(
     from flows.commands.explaining import as_json as told_as_json  # noqa: PLC0415
     from flows.commands.explaining import explain as explained  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import answers, terminal  # noqa: PLC0415
 
     job = Job(definition=definition, as_of=instant(as_of, "--as-of"))
@@ -93,7 +93,7 @@ def compare(
     """Say who gains, who loses and whose date moves between two definitions."""
     from flows.commands.comparing import compared  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import answers, terminal  # noqa: PLC0415
 
     job = Job(definition=first, as_of=instant(as_of, "--as-of"))
@@ -148,7 +148,7 @@ def reconcile(
     """Compare the audit with the platform; exit with 3 where they differ."""
     from flows.commands.reconciling import Wanted, reconcile_badges  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import answers, terminal  # noqa: PLC0415
 
     wanted = Wanted(

@@ -35,7 +35,7 @@ def badges(
     """List the platform's badges: ids, windows, owners, claims."""
     from flows.commands.claiming import listed_badges  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import results, terminal  # noqa: PLC0415
 
     try:
@@ -61,7 +61,7 @@ def claim(
     from flows.cli.command import print_faults  # noqa: PLC0415
     from flows.commands.claiming import claim_badges  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import results, terminal  # noqa: PLC0415
 
     try:

@@ -24,7 +24,7 @@ from transforms.errors import Fault, RetrobadgeError, StoppedPartWay
 if TYPE_CHECKING:
     from flows.home import Home
     from flows.pipeline import Work
-    from flows.runs import Report
+    from flows.runs.report import Report
     from flows.settings import Settings
 
 T = TypeVar("T")
@@ -146,7 +146,7 @@ def instant(text: str | None, option: str) -> datetime | None:
 
 def reported(error: RetrobadgeError, *, as_json: bool) -> typer.Exit:
     """Print a refusal as the report that `--json` promises, or as lines."""
-    from flows.runs import refused_report  # noqa: PLC0415
+    from flows.runs.report import refused_report  # noqa: PLC0415
     from flows.screens import terminal  # noqa: PLC0415
 
     if as_json:

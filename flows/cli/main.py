@@ -122,7 +122,7 @@ def check(
     """Check a definition and its files; send nothing."""
     from flows.commands.checking import checked  # noqa: PLC0415
     from flows.pipeline import Work  # noqa: PLC0415
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
     from flows.screens import terminal  # noqa: PLC0415
 
     settings = _settings(needs_platform=online)
@@ -228,7 +228,7 @@ def resume(
     """Settle, and send what earlier runs reserved and never sent, as it stands."""
     with heavy_imports():
         from flows.pipeline import Work, resume_badges  # noqa: PLC0415
-        from flows.runs import Job  # noqa: PLC0415
+        from flows.runs.job import Job  # noqa: PLC0415
         from flows.screens import terminal  # noqa: PLC0415
 
     job = Job(stop_at=_instant(stop_at, "--stop-at"), wait_seconds=wait)
@@ -335,7 +335,7 @@ def _job(
     as_of: str | None,
     stop_at: str | None = None,
 ) -> Any:
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
 
     job = Job(
         definition=definition,

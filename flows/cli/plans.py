@@ -116,7 +116,7 @@ def apply(
         from flows.pipeline import Work  # noqa: PLC0415
         from flows.plans.approving import job_of  # noqa: PLC0415
         from flows.plans.folder import found_plan  # noqa: PLC0415
-        from flows.runs import Job  # noqa: PLC0415
+        from flows.runs.job import Job  # noqa: PLC0415
         from flows.screens import terminal  # noqa: PLC0415
 
     del yes

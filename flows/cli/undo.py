@@ -24,7 +24,7 @@ from transforms.errors import PlanRefused, RetrobadgeError
 
 if TYPE_CHECKING:
     from flows.commands.undo import Preview
-    from flows.runs import Job
+    from flows.runs.job import Job
     from flows.screens.terminal import Live
 
 RunName = Annotated[
@@ -205,7 +205,7 @@ def _refuse_unconfirmed(found: Preview, live: Live) -> None:
 def _job(
     badges: list[str] | None, customers: Path | None, awards: Path | None, wait: float
 ) -> Job:
-    from flows.runs import Job  # noqa: PLC0415
+    from flows.runs.job import Job  # noqa: PLC0415
 
     if customers == awards == Path("-"):
         raise typer.BadParameter(

@@ -19,7 +19,8 @@ import polars as pl
 from flows.home import Home
 from flows.planning import selected_customers, selected_ids
 from flows.records.audit import asked as asked_of_audit
-from flows.runs import Job, Run
+from flows.runs.job import Job
+from flows.runs.run import Run
 from flows.sending.tracking import ACTOR
 from transforms.awards.selection import Wanted, run_named
 

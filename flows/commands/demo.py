@@ -20,7 +20,8 @@ from flows.home import Home, open_home
 from flows.pipeline import Work, import_badges
 from flows.records.audit import queried
 from flows.records.ledger import sql
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.sandbox import Sandbox
 from flows.sandbox.preparing import badges_of
 from flows.screens import terminal

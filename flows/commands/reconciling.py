@@ -21,7 +21,8 @@ from flows.files.earn_export import EarnExport, earn_export
 from flows.pipeline import Work
 from flows.platform.capillary import utc_now
 from flows.platform.reading import read_customer
-from flows.runs import Report, Run, open_run
+from flows.runs.report import Report
+from flows.runs.run import Run, open_run
 from flows.sending.sending import interrupts, publish_meanwhile
 from transforms.platform.evidence import Reading
 from transforms.platform.reconciliation import (

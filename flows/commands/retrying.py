@@ -19,7 +19,8 @@ from flows.commands.chosen import in_ledger, person, wanted
 from flows.pipeline import Work
 from flows.platform.capillary import utc_now
 from flows.platform.preflight import AwardedBadge
-from flows.runs import Report, Run, open_run
+from flows.runs.report import Report
+from flows.runs.run import Run, open_run
 from flows.sending.reserve import ReservationAgain, reserve_again
 from flows.sending.sending import (
     canaries_of,

@@ -25,7 +25,9 @@ from flows.commands.revoking import Revoking, Undone, maybe_gone
 from flows.home import Home
 from flows.pipeline import Work
 from flows.platform.capillary import utc_now
-from flows.runs import Job, Report, Run, open_run
+from flows.runs.job import Job
+from flows.runs.report import Report
+from flows.runs.run import Run, open_run
 from flows.sending.recorder import Recorder
 from flows.sending.sending import interrupts, publish_meanwhile, publish_reserved
 from flows.settings import Settings

@@ -28,7 +28,7 @@ from flows.plans.approving import APPROVED, approve, job_of
 from flows.plans.folder import SavedPlan, found_plan
 from flows.platform.capillary import utc_now
 from flows.records.audit import asked
-from flows.runs import Report
+from flows.runs.report import Report
 from transforms.errors import PlanRefused
 
 WAIT_SECONDS = 24 * 3600

@@ -38,7 +38,8 @@ from flows.orchestration.watching import Watch, emit_outcome, show_plan, show_su
 from flows.orchestration.words import error_line, fault_line, report_line, step_name
 from flows.pipeline import Work
 from flows.planning import Plan
-from flows.runs import Job, Report
+from flows.runs.job import Job
+from flows.runs.report import Report
 from flows.settings import PROJECT, settings
 from transforms.errors import (
     RetrobadgeError,

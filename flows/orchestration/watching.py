@@ -32,7 +32,8 @@ from flows.orchestration.words import (
     report_line,
     summary_markdown,
 )
-from flows.runs import Report, Screen
+from flows.runs.job import Screen
+from flows.runs.report import Report
 
 if TYPE_CHECKING:
     from flows.planning import Plan

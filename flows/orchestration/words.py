@@ -20,7 +20,7 @@ from transforms.reports.months import awards_by_month, odd_months
 
 if TYPE_CHECKING:
     from flows.planning import Plan
-    from flows.runs import Report
+    from flows.runs.report import Report
 
 # More badges and months than this are for the plan's folder, not for an artifact.
 _MOST_ROWS = 200

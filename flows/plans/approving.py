@@ -23,7 +23,8 @@ from flows.records.backups import back_up
 from flows.records.belonging import check_ledger
 from flows.records.ledger import open_ledger
 from flows.records.publishing import publish
-from flows.runs import Job, Run
+from flows.runs.job import Job
+from flows.runs.run import Run
 from transforms.errors import Fault, PlanRefused
 from transforms.reports.plan_parts import moved_faults
 

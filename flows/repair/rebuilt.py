@@ -22,7 +22,7 @@ from flows.records.ledger import Ledger, open_ledger
 from flows.records.publishing import publish
 from flows.repair.doubt import doubt
 from flows.repair.rebuilding import remove
-from flows.runs import new_run_id
+from flows.runs.run import new_run_id
 from flows.settings import Settings
 
 

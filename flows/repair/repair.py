@@ -36,7 +36,7 @@ from flows.records.belonging import (
 from flows.records.ledger import SCHEMA_VERSION, check_target
 from flows.repair.rebuilding import events_lacking, from_audit, from_backup
 from flows.repair.rebuilt import Rebuilt, Repaired, open_awards, opened, published
-from flows.runs import Screen
+from flows.runs.job import Screen
 from flows.sending import loading
 from flows.sending.recorder import Recorder
 from flows.sending.settle import Settling, Waits

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.commands.comparing import Compared
     from flows.commands.explaining import Answer
     from flows.home import Home
-    from flows.runs import Report
+    from flows.runs.report import Report
     from transforms.reports.explanation import ActivityVerdict, PartExplained
 
 # So many activities are shown before the one that met the rule.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from flows.commands.claiming import Claims, Listed
     from flows.commands.undo import Preview
     from flows.repair.rebuilt import Repaired
-    from flows.runs import Report
+    from flows.runs.report import Report
 
 
 def show_preview(found: Preview, *, verb: str) -> None:

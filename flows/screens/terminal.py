@@ -30,7 +30,8 @@ from rich.prompt import Confirm
 from rich.table import Table
 from rich.text import Text
 
-from flows.runs import Report, Screen
+from flows.runs.job import Screen
+from flows.runs.report import Report
 from transforms.spreadsheets import inert
 
 if TYPE_CHECKING:

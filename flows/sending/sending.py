@@ -22,7 +22,7 @@ import polars as pl
 from flows.planning import Plan
 from flows.platform.capillary import utc_now
 from flows.platform.preflight import AwardedBadge, FirstAwards, first_awards
-from flows.runs import Run
+from flows.runs.run import Run
 from flows.sending import loading, reserve
 from flows.sending.canary import Canaries
 from flows.sending.dispatch import Dispatch, Progress

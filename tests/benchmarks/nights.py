@@ -26,7 +26,7 @@ from made_activity import accepted, csv_of
 from flows.home import open_home
 from flows.pipeline import Work, import_badges
 from flows.records.audit import queried
-from flows.runs import Job
+from flows.runs.job import Job
 from flows.sandbox import Sandbox
 from flows.settings import settings
 

@@ -1,7 +1,7 @@
-"""One run's place in the ledger: opened under the lock, its counts, books and report.
+"""One run's place in the ledger: opened under the lock, recorded to its end.
 
-Belongs here: the run's row, what every wall counted, the balance, publishing and the
-backup at its end. Does not belong here: the steps of a run (`flows.pipeline`).
+Belongs here: the run's row, what it records, the balance, publishing and the backup at
+its end. Does not belong here: the steps of a run (`flows.pipeline`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from datetime import datetime
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -33,108 +32,18 @@ from flows.records.backups import back_up
 from flows.records.belonging import check_ledger, remember
 from flows.records.ledger import Ledger, open_ledger
 from flows.records.publishing import Publisher
+from flows.runs.job import Job, Screen
+from flows.runs.plan_counts import badge_row, file_row, plan_books
+from flows.runs.report import Report
 from flows.settings import Settings
 from transforms.awards.awards import PlanResult
-from transforms.books import (
-    AnswerCounts,
-    BadgeCounts,
-    Books,
-    FileCounts,
-    LedgerCounts,
-    balance,
-)
+from transforms.books import AnswerCounts, Books, LedgerCounts, balance
 from transforms.definition.definition import Definition
-from transforms.errors import Fault, NotRecorded, Refused, RetrobadgeError, Unbalanced
+from transforms.errors import NotRecorded, Refused, RetrobadgeError, Unbalanced
 from transforms.platform.badges import BadgeFacts
 
 log = logging.getLogger(__name__)
 _VERSIONED = ("retrobadge", "polars", "pandera", "duckdb", "httpx", "prefect")
-
-
-class Screen:
-    """What a run shows while it goes on; this one shows nothing."""
-
-    def stage(self, text: str, total: int | None) -> None:
-        """Say which stage begins, and how many things it has to do."""
-
-    def advance(self, done: int) -> None:
-        """Say how many of the stage's things are done."""
-
-    def wait(self, until: datetime) -> None:
-        """Say that nothing can be done until then."""
-
-    def confirm(self, plan: Plan) -> bool:
-        """Ask whether the plan is to be sent."""
-        del plan
-        return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What one run is asked for. Days are local to the definition."""
-
-    definition: Path = Path()
-    earned_from: date | None = None
-    earned_until: date | None = None
-    badges: tuple[str, ...] = ()
-    customers_file: Path | None = None
-    awards_file: Path | None = None
-    as_of: datetime | None = None
-    stop_at: datetime | None = None
-    is_confirmed: bool = False
-    trigger: str = "command"
-    wait_seconds: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Hold `as_of` in UTC, whatever offset it was given with."""
-        if self.as_of is not None:
-            object.__setattr__(self, "as_of", self.as_of.astimezone(UTC))
-
-
-@dataclass
-class Report:
-    """What a run reports: `--json` prints it, and the exit status follows from it."""
-
-    run_id: str | None
-    status: str
-    counts: Mapping[str, int]
-    statuses: Mapping[str, int]
-    waiting: int
-    is_balanced: bool
-    open_awards: int = 0
-    left_planned: int = 0
-    stopped_by: str | None = None
-    stopped_badges: Mapping[str, str] = field(default_factory=dict)
-    errors: Sequence[Fault] = ()
-    told: Mapping[str, Any] = field(default_factory=dict)
-    page: Path | None = None
-
-    @property
-    def exit_status(self) -> int:
-        """Return 5 before 4 before 3 before 0."""
-        if not self.is_balanced:
-            return 5
-        if self.stopped_by or self.left_planned:
-            return 4
-        return 3 if self.open_awards else 0
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the object that `run --json` prints."""
-        told: dict[str, Any] = {
-            "run_id": self.run_id,
-            "status": self.status,
-            **self.counts,
-            "statuses": dict(self.statuses),
-            "waiting": self.waiting,
-            "balanced": self.is_balanced,
-            "stopped_by": self.stopped_by,
-            "stopped_badges": dict(self.stopped_badges),
-            "report": str(self.page) if self.page else None,
-            **self.told,
-        }
-        if self.errors:
-            told["errors"] = [fault.as_json() for fault in self.errors]
-        return told
 
 
 @dataclass
@@ -229,7 +138,7 @@ class Run:
             {
                 "source_files": pl.DataFrame(
                     [
-                        {"run_id": self.run_id, **_file_row(plan, file)}
+                        {"run_id": self.run_id, **file_row(plan, file)}
                         for file in plan.files
                     ],
                     infer_schema_length=None,
@@ -239,7 +148,7 @@ class Run:
                 ),
                 "run_badges": pl.DataFrame(
                     [
-                        {"run_id": self.run_id, **_badge_row(badge, counts)}
+                        {"run_id": self.run_id, **badge_row(badge, counts)}
                         for badge, counts in plan.results.items()
                     ]
                 ),
@@ -331,41 +240,6 @@ class Run:
             elif row["status"] in {"blocked", "unknown"}:
                 waiting += row["awards"]
         return ours, waiting, left
-
-
-def plan_books(plan: Plan) -> Books:
-    """Return what the walls before the ledger counted."""
-    return Books(
-        files=tuple(_file_counts(plan, file) for file in plan.files),
-        badges=tuple(_badge_counts(b, c) for b, c in plan.results.items()),
-    )
-
-
-def refuse_unbalanced(plan: Plan) -> None:
-    """Refuse to go on with a plan in which a row or an award is lost or doubled."""
-    if faults := balance(plan_books(plan)):
-        raise Unbalanced(*faults)
-
-
-def refused_report(error: RetrobadgeError) -> Report:
-    """Return what a run that was refused reports; all counts nought if none began."""
-    if isinstance(error.report, Report):
-        return error.report
-    return Report(
-        run_id=None,
-        status="refused" if isinstance(error, Refused) else "stopped",
-        counts={
-            **Books().totals(),
-            "awards_held": 0,
-            "requests": 0,
-            "calls": 0,
-            "earn_calls": 0,
-        },
-        statuses={},
-        waiting=0,
-        is_balanced=True,
-        errors=error.faults,
-    )
 
 
 @contextmanager
@@ -511,43 +385,3 @@ def _write_page(run: Run) -> None:
         log.exception("the report could not be written: `retrobadge report` may")
     else:
         run.report.page = path
-
-
-def _file_row(plan: Plan, file: AcceptedFile) -> dict[str, Any]:
-    return {
-        "source": file.source,
-        "path": file.path,
-        "fingerprint": file.fingerprint,
-        "read_now": file.is_read_now,
-        "rows_read": file.rows_read,
-        "rows_accepted": file.rows_accepted,
-        "rows_anonymous": file.rows_anonymous,
-        "rows_unmapped": file.rows_unmapped,
-        "rows_excluded": file.rows_excluded,
-        "rows_rejected": file.rows_rejected,
-        "rows_duplicate": file.rows_duplicate,
-        "rows_superseded": plan.rows_superseded.get(file.file_order, 0),
-        "rows_current": plan.rows_current.get(file.file_order, 0),
-    }
-
-
-def _file_counts(plan: Plan, file: AcceptedFile) -> FileCounts:
-    row = _file_row(plan, file)
-    named = {
-        name.removeprefix("rows_"): count
-        for name, count in row.items()
-        if name.startswith("rows_")
-    }
-    return FileCounts(source=file.source, path=file.path, **named)
-
-
-def _badge_row(badge: str, counts: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "badge": badge,
-        "qualified": counts["qualified"],
-        **{str(result): counts[str(result)] for result in PlanResult},
-    }
-
-
-def _badge_counts(badge: str, counts: Mapping[str, int]) -> BadgeCounts:
-    return BadgeCounts(**_badge_row(badge, counts))
