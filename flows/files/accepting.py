@@ -29,7 +29,9 @@ from transforms.activity.accepted import (
 from transforms.activity.rows import SortedRows, sorted_rows
 from transforms.definition.definition import Customers, Source
 
-_WORKERS = 1
+# What deciding does is Polars' for the most part, which lets other threads run; a third
+# would find no work where reading has a thread too, and cost the memory of a block.
+_WORKERS = 2
 # A few bad rows in each chunk are written together.
 _REJECTED_LINES = 50_000
 

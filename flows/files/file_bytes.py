@@ -20,7 +20,8 @@ from typing import IO
 
 from transforms.errors import Fault, FilesRefused
 
-BLOCK = 8 << 20
+# A block costs some 15 ms whatever is in it, and several are in memory at once.
+BLOCK = 16 << 20
 MAX_LINE = 64 << 20
 BOM = codecs.BOM_UTF8
 
