@@ -379,8 +379,7 @@ def _reasons(
                         dtype=pl.String,
                         eager=True,
                     ),
-                    "reason": f"{name}: "
-                    + reasons.reason(
+                    "reason": reasons.reason(
                         field, name, source, timezone=timezone, customers=customers
                     ),
                     "value": field.cast(pl.String).str.slice(0, _VALUE_LENGTH),
