@@ -86,11 +86,14 @@ def sorted_rows(
     if customers is not None:
         accepted = accepted.rename({"customer_id": "source_customer_id"})
     reasons = _reasons(failures, fields, source, customers, timezone=zone)
+    rejected = pl.concat([broken, reasons])
+    if not rejected["row_number"].is_sorted():
+        rejected = rejected.sort("row_number", maintain_order=True)
     return SortedRows(
         accepted=accepted.select(
             list(accepted_schema(source, is_named=customers is None))
         ),
-        rejected=pl.concat([broken, reasons]).sort("row_number", maintain_order=True),
+        rejected=rejected,
         rows_read=rows.height,
         rows_anonymous=int((is_nameless & ~is_bad).sum()),
         rows_rejected=broken.height + int(is_bad.sum()),
