@@ -362,17 +362,20 @@ UNUSUAL = {"whole": "+1", "amount": "7", "time": "2024-01-05T10:11", "text": " b
 
 
 def read_as(kind, texts, decimals, nulls):
-    """Return how a column of one kind is read."""
+    """Return how a column of one kind is read; the column itself stays as it is."""
     column = pl.Series(texts, dtype=pl.String)
     if kind == "whole":
-        return values.whole_numbers(column, nulls).to_list()
-    if kind == "amount":
-        return values.minor_units(column, nulls, decimals=decimals).to_list()
-    if kind == "text":
-        return values.identifiers(column, nulls).to_list()
-    return values.instants(
-        column, nulls, style="iso", timezone=NEW_YORK, ambiguous="reject"
-    ).to_list()
+        found = values.whole_numbers(column, nulls)
+    elif kind == "amount":
+        found = values.minor_units(column, nulls, decimals=decimals)
+    elif kind == "text":
+        found = values.identifiers(column, nulls)
+    else:
+        found = values.instants(
+            column, nulls, style="iso", timezone=NEW_YORK, ambiguous="reject"
+        )
+    assert column.to_list() == list(texts)
+    return found.to_list()
 
 
 @st.composite
@@ -683,6 +686,46 @@ def test_every_row_is_on_one_side_of_each_wall(rows):
         is_fine = is_fine and row["sum"] in {"1", "", None}
         is_fine = is_fine and row["customer"] in {"7", "", None}
         assert (number in rejected) == (not is_fine)
+
+
+BAD = {
+    "customer": [*FIELDS["customer"], "-1", "1.5", "99999999999999999999"],
+    "bill": FIELDS["bill"],
+    "time": [*FIELDS["time"], "2024-03-10 02:30:00", "2024-11-03 01:30:00", None],
+    "sum": [*FIELDS["sum"], "9999999999999999", " 2 ", "1e3"],
+    "note": FIELDS["note"],
+}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kinds=st.lists(
+        st.fixed_dictionaries(
+            {name: st.sampled_from(texts) for name, texts in BAD.items()}
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    order=st.lists(st.integers(0, 3), max_size=40),
+)
+@example(kinds=[{**GOOD, "sum": "x"}, {**GOOD, "sum": "1.234"}], order=[0, 1] * 10)
+def test_a_row_fares_the_same_whatever_stands_beside_it(kinds, order):
+    """Many rows that are alike are rejected for the reasons of each by itself."""
+    rows = [kinds[at % len(kinds)] for at in order]
+    alone = [decided(row, timezone=NEW_YORK) for row in kinds]
+
+    found = decided(*rows, timezone=NEW_YORK)
+
+    expected = [
+        (number, *line[1:])
+        for number, at in enumerate(order, start=2)
+        for line in alone[at % len(kinds)].rejected.rows()
+    ]
+    assert sorted(map(str, found.rejected.rows())) == sorted(map(str, expected))
+    assert found.rejected["row_number"].is_sorted()
+    accepted = [alone[at % len(kinds)].accepted.drop("row_number") for at in order]
+    if accepted:
+        assert found.accepted.drop("row_number").equals(pl.concat(accepted))
 
 
 # -- several files --------------------------------------------------------------

@@ -17,7 +17,7 @@ from factories_definition import badge_text, definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.files.accepting import drafts_of, write_accepted
+from flows.files.accepting import drafts_in, write_accepted
 from flows.files.activity_files import (
     EarlierFile,
     accept_file,
@@ -1102,7 +1102,7 @@ def test_duplicates_hold_from_one_chunk_to_the_next(tmp_path, chunks, duplicates
         numbers = pl.int_range(number, number + len(ids), eager=True)
         rows.append(frame.with_columns(numbers.alias(ROW_NUMBER)))
         number += len(ids)
-    with drafts_of(tmp_path, "f") as drafts:
+    with drafts_in(tmp_path) as drafts:
         counted = write_accepted(iter(rows), source, drafts, timezone="UTC", path="a")
     assert counted["rows_duplicate"] == duplicates
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import traceback
+from dataclasses import replace
 
 import polars as pl
 import pyarrow as pa
@@ -265,6 +267,38 @@ def test_the_same_content_put_again_is_not_read_again(tmp_path, lake):
         defined(tmp_path, lake.put("b/a.csv", TEXT)), tmp_path / "accepted"
     )
     assert moved.is_read_now is False
+
+
+def test_an_object_whose_digest_is_taken_beside_its_rows_is_accepted(tmp_path, lake):
+    """It is known by its content and its ETag as any other, and none is kept twice."""
+    kept = []
+    for name, key, beside_from in (
+        ("before", "a.csv", 1 << 60),
+        ("beside", "a.csv", 0),
+        ("beside", "b/a.csv", 0),
+    ):
+        parsed, home = defined(tmp_path, lake.put(key, TEXT)), tmp_path / name
+        (found,) = find_files(parsed)
+        file = accept_file(found, parsed, home, beside_from=beside_from)
+        assert file.content == hashlib.sha256(TEXT.encode()).hexdigest()
+        assert file.is_read_now == (key == "a.csv")
+        kept.append({path.name for path in home.iterdir()})
+        lake.remove(key)
+        again = accept_file(found, parsed, home, beside_from=beside_from)
+        assert again == replace(file, is_read_now=False)
+
+    assert kept[0] == kept[1]
+    assert len(kept[2] - kept[1]) == 1  # what its ETag stands for
+
+
+def test_an_object_that_is_refused_beside_its_digest_leaves_no_rows(tmp_path, lake):
+    """Neither its copy nor a draft stays."""
+    parsed = defined(tmp_path, lake.put("a.csv", TEXT.replace("bill", "till")))
+    (found,) = find_files(parsed)
+    with pytest.raises(FilesRefused, match="no such column"):
+        accept_file(found, parsed, tmp_path / "accepted", beside_from=0)
+    left = [path.name for path in (tmp_path / "accepted").iterdir()]
+    assert [name for name in left if not name.endswith(".object.json")] == []
 
 
 def test_only_whole_files_stay_in_the_home(tmp_path, lake):

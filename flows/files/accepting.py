@@ -29,23 +29,27 @@ from transforms.activity.accepted import (
 from transforms.activity.rows import SortedRows, sorted_rows
 from transforms.definition.definition import Customers, Source
 
-_WORKERS = 1
+# What deciding does is Polars' for the most part, which lets other threads run; a third
+# would find no work where reading has a thread too, and cost the memory of a block.
+_WORKERS = 2
 # A few bad rows in each chunk are written together.
 _REJECTED_LINES = 50_000
 
 
 @dataclass(frozen=True)
 class Drafts:
-    """The three files of an accepted file while they are written."""
+    """The three files of an accepted file while they are written.
+
+    They get its name at the end: it is of a digest that may come as late.
+    """
 
     home: Path
-    fingerprint: str
     # Files of one content may be read at once, on several machines.
     writer: str = field(default_factory=lambda: uuid4().hex)
 
     def draft(self, ending: str) -> Path:
         """Return a name that nobody else writes to."""
-        return self.home / f".{self.fingerprint}.{self.writer}{ending}"
+        return self.home / f".{self.writer}{ending}"
 
     @property
     def accepted(self) -> Path:
@@ -62,18 +66,18 @@ class Drafts:
         """Return where the counts are written."""
         return self.draft(".json")
 
-    def publish(self) -> None:
-        """Give the files their names, the record last: it says that all are there."""
+    def publish(self, name: str) -> None:
+        """Give the files their name, the record last: it says that all are there."""
         for ending in (".parquet", ".rejected.parquet", ".json"):
             draft = self.draft(ending)
             draft.chmod(0o600)
-            draft.replace(self.home / f"{self.fingerprint}{ending}")
+            draft.replace(self.home / f"{name}{ending}")
 
 
 @contextmanager
-def drafts_of(home: Path, fingerprint: str) -> Iterator[Drafts]:
+def drafts_in(home: Path) -> Iterator[Drafts]:
     """Give a place to write an accepted file to; nothing half written stays."""
-    drafts = Drafts(home, fingerprint)
+    drafts = Drafts(home)
     try:
         yield drafts
     finally:

@@ -17,8 +17,10 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
@@ -27,8 +29,8 @@ from typing import Any, Literal
 import orjson
 import polars as pl
 
-from flows.files.file_bytes import content_digest
-from flows.files.known_digests import known_digest
+from flows.files.file_bytes import content_digest, digest_beside
+from flows.files.known_digests import is_remembered, known_digest
 from flows.files.object_storage import (
     StoredObject,
     fetched,
@@ -51,6 +53,9 @@ from transforms.errors import DefinitionRefused, Fault, FilesRefused
 ACCEPT_SCHEME = "retrobadge/accept/1"
 _PATH = "@path"
 _SMALL_FILE = 250_000  # rows
+# Taking the digest of a large file first would leave a core idle for that long; with a
+# small one it is over at once, and Pandera need not be loaded for one that is known.
+_BESIDE_FROM = 32 << 20
 _CSV_ENDINGS = {".csv", ".tsv", ".txt", ".psv", ".dat"}
 _JSON_ENDINGS = {".ndjson", ".jsonl"}
 _PARQUET_ENDINGS = {".parquet", ".pq"}
@@ -264,12 +269,16 @@ def accept_files(
 
 
 def accept_file(
-    found: FoundFile, definition: Definition, home_accepted: Path
+    found: FoundFile,
+    definition: Definition,
+    home_accepted: Path,
+    *,
+    beside_from: int = _BESIDE_FROM,
 ) -> AcceptedFile:
     """Return the accepted rows of a file, read now or kept from an earlier run.
 
     Raises FilesRefused for a file that can't be read as declared, or that changed while
-    it was read.
+    it was read. From `beside_from` bytes on its digest is taken beside its rows.
     """
     source = next(s for s in definition.sources if s.name == found.source)
     settings = _settings(source, definition, found.path)
@@ -278,7 +287,11 @@ def accept_file(
     if kept := _kept_unread(found, settings, home_accepted):
         return kept
     with on_disk(found, home_accepted) as path:
-        return _accept(found, path, definition, settings, home_accepted)
+        before = _state(found, path)
+        is_beside = before[1] >= beside_from
+        with _content(found, path, home_accepted, is_beside=is_beside) as content:
+            reading = _Reading(found, path, before, settings, home_accepted, content)
+            return _accept(reading, definition)
 
 
 @contextmanager
@@ -291,52 +304,117 @@ def on_disk(found: FoundFile, folder: Path) -> Iterator[Path]:
         yield copy
 
 
-def _accept(
-    found: FoundFile,
-    location: Path,
-    definition: Definition,
-    settings: object,
-    home_accepted: Path,
-) -> AcceptedFile:
-    source = next(s for s in definition.sources if s.name == found.source)
-    before = _state(found, location)
-    try:
-        content = (
-            content_digest(location)
-            if isinstance(found.location, StoredObject)
-            else known_digest(location, home_accepted)
-        )
-    except OSError as error:
-        raise _unreadable(found, error) from error
-    if isinstance(found.location, StoredObject):
-        note_content(found.location, home_accepted, content)
-    fingerprint = _digest(ACCEPT_SCHEME, content, settings)
-    kept = _kept(found, fingerprint, home_accepted)
-    if kept is not None:
-        return kept
-    # Pandera and Arrow are heavy, and of no use where every file is known already.
-    from flows.files.accepting import drafts_of, write_accepted  # noqa: PLC0415
+@dataclass(frozen=True)
+class _Reading:
+    """A file that is read; its digest may come only after a part of its rows."""
 
-    home_accepted.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with drafts_of(home_accepted, fingerprint) as drafts:
-        counts = write_accepted(
-            file_rows(found, source, location),
-            source,
-            drafts,
-            timezone=definition.timezone,
-            path=found.path,
-            customers=definition.customers,
-        )
-        if _state(found, location) != before:
+    found: FoundFile
+    location: Path
+    before: tuple[int, int, int]
+    settings: object
+    home: Path
+    content: Future[str]
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the file's content; wait for it."""
+        try:
+            return self.content.result()
+        except OSError as error:
+            raise _unreadable(self.found, error) from error
+
+    @property
+    def fingerprint(self) -> str:
+        """Return the name under which the accepted rows are kept."""
+        return _digest(ACCEPT_SCHEME, self.digest, self.settings)
+
+    def kept(self) -> AcceptedFile | None:
+        """Return the rows that were kept of the same file."""
+        return _kept(self.found, self.fingerprint, self.home)
+
+    def until_kept(self, rows: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """Yield rows, and raise _IsKept when the digest says that they are kept."""
+        is_new = False
+        for chunk in rows:
+            if not is_new and self.content.done():
+                if kept := self.kept():
+                    raise _IsKept(kept)
+                is_new = True
+            yield chunk
+
+    def refuse_changed(self) -> None:
+        """Refuse a file that is another now than when its reading began."""
+        if _state(self.found, self.location) != self.before:
             raise FilesRefused.of(
                 "file_changed",
                 "changed while it was read: run again when it is complete",
-                file=found.path,
+                file=self.found.path,
             )
-        record = {"content": content, "settings": _digest(settings), **counts}
-        drafts.record.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-        drafts.publish()
-    fresh = _kept(found, fingerprint, home_accepted, is_read_now=True)
+
+
+class _IsKept(Exception):
+    """A file that is being read turns out to be one whose rows are kept."""
+
+    def __init__(self, file: AcceptedFile) -> None:
+        super().__init__()
+        self.file = file
+
+
+@contextmanager
+def _content(
+    found: FoundFile, location: Path, home: Path, *, is_beside: bool
+) -> Iterator[Future[str]]:
+    """Give the digest of a file: at once, or `is_beside` while its rows are read."""
+    stored = found.location if isinstance(found.location, StoredObject) else None
+
+    def take(read: Callable[[], str]) -> str:
+        if stored is None:
+            return known_digest(location, home, read)
+        content = read()
+        note_content(stored, home, content)
+        return content
+
+    with ExitStack() as stack:
+        try:
+            if is_beside and (stored or not is_remembered(location, home)):
+                content = stack.enter_context(digest_beside(location, take))
+            else:
+                content = Future()
+                content.set_result(take(partial(content_digest, location)))
+        except OSError as error:
+            raise _unreadable(found, error) from error
+        yield content
+
+
+def _accept(reading: _Reading, definition: Definition) -> AcceptedFile:
+    if reading.content.done() and (kept := reading.kept()):
+        return kept
+    found, home = reading.found, reading.home
+    source = next(s for s in definition.sources if s.name == found.source)
+    # Pandera and Arrow are heavy, and of no use where every file is known already.
+    from flows.files.accepting import drafts_in, write_accepted  # noqa: PLC0415
+
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with drafts_in(home) as drafts:
+        try:
+            counts = write_accepted(
+                reading.until_kept(file_rows(found, source, reading.location)),
+                source,
+                drafts,
+                timezone=definition.timezone,
+                path=found.path,
+                customers=definition.customers,
+            )
+        except _IsKept as known:
+            return known.file
+        if kept := reading.kept():
+            return kept
+        reading.refuse_changed()
+        told = {"content": reading.digest, "settings": _digest(reading.settings)}
+        record = orjson.dumps({**told, **counts}, option=orjson.OPT_INDENT_2)
+        drafts.record.write_bytes(record)
+        drafts.publish(reading.fingerprint)
+    fresh = _kept(found, reading.fingerprint, home, is_read_now=True)
     if fresh is None:
         raise AssertionError("an accepted file is not where it was just put")
     return fresh

@@ -11,17 +11,21 @@ import gzip
 import hashlib
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
+from threading import Event
 from typing import IO
 
 from transforms.errors import Fault, FilesRefused
 
-BLOCK = 8 << 20
+# A block costs some 15 ms whatever is in it, and several are in memory at once.
+BLOCK = 16 << 20
 MAX_LINE = 64 << 20
+_DIGESTED = 1 << 20
 BOM = codecs.BOM_UTF8
 
 
@@ -29,6 +33,33 @@ def content_digest(path: Path) -> str:
     """Return the SHA-256 of a file's bytes as they lie on the disk, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def digest_beside(
+    path: Path, take: Callable[[Callable[[], str]], str]
+) -> Iterator[Future[str]]:
+    """Give the same while it is taken by another thread, so that other work goes on.
+
+    `take` is called there with what reads the file; its answer is what is given. Who
+    leaves before has the reading given up. Raises OSError if the file can't be opened;
+    if it can't be read to its end, the Future does.
+    """
+    given_up = Event()
+
+    def read() -> str:
+        digest = hashlib.sha256()
+        while data := file.read(_DIGESTED):
+            if given_up.is_set():
+                raise CancelledError
+            digest.update(data)
+        return digest.hexdigest()
+
+    with path.open("rb") as file, ThreadPoolExecutor(1) as thread:
+        try:
+            yield thread.submit(take, read)
+        finally:
+            given_up.set()
 
 
 def utf8_blocks(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -25,22 +26,32 @@ from flows.files.file_bytes import content_digest
 _SETTLED_SECONDS = 10
 
 
-def known_digest(path: Path, home_accepted: Path) -> str:
+def known_digest(
+    path: Path, home_accepted: Path, read: Callable[[], str] | None = None
+) -> str:
     """Return the SHA-256 of a file, in hex; read only if it may have changed.
 
     Raises OSError for a file that can't be read. What is remembered lies under
-    `home_accepted`; whatever is wrong with it, the file is read.
+    `home_accepted`; whatever is wrong with it, the file is read, by `read` if given.
     """
-    place = os.path.realpath(path)
-    name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
-    memory = home_accepted / "digests" / f"{name}.json"
-    state = _state(path)
+    memory, state = _memory(path, home_accepted), _state(path)
     if (known := _remembered(memory, state)) is not None:
         return known
-    digest = content_digest(path)
+    digest = content_digest(path) if read is None else read()
     if _state(path) == state and _is_settled(path):
         _remember(memory, state, digest)
     return digest
+
+
+def is_remembered(path: Path, home_accepted: Path) -> bool:
+    """Tell whether the digest of a file is known without reading it."""
+    return _remembered(_memory(path, home_accepted), _state(path)) is not None
+
+
+def _memory(path: Path, home_accepted: Path) -> Path:
+    place = os.path.realpath(path)
+    name = hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()
+    return home_accepted / "digests" / f"{name}.json"
 
 
 def _state(path: Path) -> list[int]:

@@ -20,7 +20,7 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from flows.files.accepting import Drafts, drafts_of, sink
+from flows.files.accepting import Drafts, drafts_in, sink
 from flows.files.activity_files import AcceptedFile
 from flows.files.customer_files import CustomerFiles
 from transforms.activity.accepted import REJECTED_SCHEMA
@@ -47,10 +47,10 @@ def mapped_file(
     kept = _kept(file, name, definition, home)
     if kept is not None:
         return kept
-    with drafts_of(home, name) as drafts:
+    with drafts_in(home) as drafts:
         record = _write(file, definition, files, drafts)
         drafts.record.write_bytes(orjson.dumps(record, option=orjson.OPT_INDENT_2))
-        drafts.publish()
+        drafts.publish(name)
     _forget_older(file, name, home)
     fresh = _kept(file, name, definition, home)
     if fresh is None:

@@ -16,6 +16,7 @@ from transforms.activity.identifiers import read_identifiers
 if TYPE_CHECKING:
     from transforms.definition.definition import Customers, Source
 
+_SAMPLE = 500
 _TYPES = {
     "integer": "not a whole number",
     "decimal": "not a number",
@@ -33,7 +34,31 @@ def reason(
     timezone: str,
     customers: Customers | None = None,
 ) -> pl.Series:
-    """Return why each of these values of a field was not taken."""
+    """Return why each of these values of a field was not taken, after our name of it.
+
+    Bad values are often the same few, and equal ones are so for equal reasons.
+    """
+    distinct = _few(field)
+    if distinct is None:
+        return f"{name}: " + _words(field, name, source, timezone, customers)
+    words = f"{name}: " + _words(distinct, name, source, timezone, customers)
+    return field.replace_strict(distinct, words, return_dtype=pl.String)
+
+
+def _few(field: pl.Series) -> pl.Series | None:
+    """Return the different values of a text, each once; None if they are many."""
+    if field.dtype != pl.String or field.head(_SAMPLE).n_unique() * 4 > field.len():
+        return None
+    return field.unique()
+
+
+def _words(
+    field: pl.Series,
+    name: str,
+    source: Source,
+    timezone: str,
+    customers: Customers | None,
+) -> pl.Series:
     match name:
         case "customer_id" if customers is not None:
             read = read_identifiers(

@@ -32,8 +32,9 @@ ROW_NUMBER, LINE_FAULT, LINE = "@row_number", "@line_fault", "@line"
 
 _VALUE_LENGTH = 200
 _REQUIRED = frozenset({"customer_id", "activity_id", "occurred_at", "row_number"})
-_AT, _UNREAD = "@at", "@unread "
 _NOWHERE = pl.Series(dtype=pl.UInt32)
+# At which positions (UInt32) a column of some rows is wrong, each once.
+_Failures = dict[str, pl.Series]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +73,27 @@ def sorted_rows(
     whole, broken = _whole_lines(rows)
     zone = source.timezone or timezone
     fields = _fields(whole, source)
-    typed = _typed(fields, source, customers, timezone=zone, path=path)
+    typed, unread = _typed(fields, source, customers, timezone=zone, path=path)
     absent = _absent(typed["customer_id"], fields["customer_id"], source.format.nulls)
     is_nameless = _marked(absent.is_blank, typed.height)
     kind = pl.Int64 if customers is None else pl.String
-    accepted, failures = _judged(typed, is_nameless, source, kind)
-    is_bad = _marked(failures[_AT], typed.height)
+    failures = _judged(typed, is_nameless, source, kind)
+    for name, at in unread.items():
+        _add(failures, name, at)
+    is_bad = _marked(_anywhere(failures), typed.height)
+    is_left_out = is_bad | is_nameless
+    accepted = typed.filter(~is_left_out) if is_left_out.any() else typed
     if customers is not None:
         accepted = accepted.rename({"customer_id": "source_customer_id"})
     reasons = _reasons(failures, fields, source, customers, timezone=zone)
+    rejected = pl.concat([broken, reasons])
+    if not rejected["row_number"].is_sorted():
+        rejected = rejected.sort("row_number", maintain_order=True)
     return SortedRows(
         accepted=accepted.select(
             list(accepted_schema(source, is_named=customers is None))
         ),
-        rejected=pl.concat([broken, reasons]).sort("row_number", maintain_order=True),
+        rejected=rejected,
         rows_read=rows.height,
         rows_anonymous=int((is_nameless & ~is_bad).sum()),
         rows_rejected=broken.height + int(is_bad.sum()),
@@ -177,14 +185,14 @@ def _typed(
     *,
     timezone: str,
     path: str,
-) -> pl.DataFrame:
-    """Return the fields in their types: what can't be read is null and flagged.
+) -> tuple[pl.DataFrame, _Failures]:
+    """Return the fields in their types: what can't be read is null.
 
-    A flag stands beside a column that may be null, since there null is no fault, if
-    anything in it can't be read.
+    And where that is, of columns that may be null: there null alone is no fault.
     """
     nulls = source.format.nulls
     columns = [fields[ROW_NUMBER].alias("row_number")]
+    unread: _Failures = {}
     for name in source.columns:
         if name == "customer_id" and customers is not None:
             column = _identified(fields[name], source, customers)
@@ -192,18 +200,18 @@ def _typed(
             column = _read(fields[name], name, source, timezone=timezone).alias(name)
         columns.append(column)
         if name not in _REQUIRED:
-            unread = _absent(column, fields[name], nulls).is_unread
-            if not unread.is_empty():
-                flag = _marked(unread, column.len())
-                columns.append(flag.alias(_UNREAD + name))
+            at = _absent(column, fields[name], nulls).is_unread
+            if not at.is_empty():
+                unread[name] = at
     typed = pl.DataFrame(columns)
     if "activity_id" not in source.columns:
         named_by_row = pl.concat_str(pl.lit(f"{path}:"), "row_number")
         typed = typed.with_columns(activity_id=named_by_row)
-    return typed.with_columns(
+    constants = [
         pl.lit(text, dtype=pl.String).alias(name)
         for name, text in source.constants.items()
-    )
+    ]
+    return typed.with_columns(constants), unread
 
 
 @dataclass(frozen=True)
@@ -271,15 +279,13 @@ def _read(field: pl.Series, name: str, source: Source, *, timezone: str) -> pl.S
 @cache
 def _model(
     schema: tuple[tuple[str, pl.DataType], ...],
-    flags: tuple[str, ...],
     kind: type[pl.DataType],
     *,
     is_named: bool,
 ) -> pa.DataFrameSchema:
     """Return the Pandera model of typed rows, of those with or without customer.
 
-    `schema` are the columns of accepted activity, `flags` those that say what can't be
-    read.
+    `schema` are the columns of accepted activity.
     """
     import pandera.polars as pa  # noqa: PLC0415  half a second, which others save
 
@@ -287,16 +293,19 @@ def _model(
     columns = {
         name: pa.Column(dtype, nullable=name not in _REQUIRED) for name, dtype in schema
     }
-    columns |= {name: pa.Column(pl.Boolean, pa.Check.eq(value=False)) for name in flags}
+    # Where a check fails is read from its output: its list of cases costs more.
     columns["occurred_at"] = pa.Column(
-        values.INSTANT, pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT)
+        values.INSTANT,
+        pa.Check.in_range(values.FIRST_INSTANT, values.LAST_INSTANT, n_failure_cases=1),
     )
     if "amount" in columns:
-        amounts = pa.Check.in_range(-limit, limit)
+        amounts = pa.Check.in_range(-limit, limit, n_failure_cases=1)
         columns["amount"] = pa.Column(pl.Int64, amounts, nullable=True)
     is_number = is_named and kind == pl.Int64
     columns["customer_id"] = pa.Column(
-        kind, [pa.Check.ge(1)] if is_number else [], nullable=not is_named
+        kind,
+        [pa.Check.ge(1, n_failure_cases=1)] if is_number else [],
+        nullable=not is_named,
     )
     return pa.DataFrameSchema(columns, strict=True)
 
@@ -306,62 +315,52 @@ def _judged(
     is_nameless: pl.Series,
     source: Source,
     kind: type[pl.DataType],
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the good rows that have a customer, and which rows fail in which columns.
-
-    The latter are `@at` UInt32, the position, and `column` String.
-    """
-    if not is_nameless.any():
-        return _parted(typed, source, kind, is_named=True)
-    parts, found = [], []
-    for is_named, is_so in ((True, ~is_nameless), (False, is_nameless)):
-        good, failures = _parted(typed.filter(is_so), source, kind, is_named=is_named)
-        at = is_so.arg_true().gather(failures[_AT])
-        parts.append(good)
-        found.append(failures.with_columns(at.alias(_AT)))
-    return parts[0], pl.concat(found)
-
-
-def _parted(
-    typed: pl.DataFrame, source: Source, kind: type[pl.DataType], *, is_named: bool
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the good ones of rows that all have a customer or all have none.
-
-    And which others fail in which columns, as `_judged`.
-    """
+) -> _Failures:
+    """Return in which columns which rows fail, be they of a customer or of nobody."""
     schema = tuple(accepted_schema(source).items())
-    flags = tuple(name for name in typed.columns if name.startswith(_UNREAD))
-    good = typed.select(name for name, _ in schema)
-    failures = _failures(typed, _model(schema, flags, kind, is_named=is_named))
-    if not failures.is_empty():
-        good = good.filter(~_marked(failures[_AT], typed.height))
-    return good, failures
+    if not is_nameless.any():
+        return _failures(typed, _model(schema, kind, is_named=True))
+    found: _Failures = {}
+    for is_named, is_so in ((True, ~is_nameless), (False, is_nameless)):
+        model = _model(schema, kind, is_named=is_named)
+        places = is_so.arg_true()
+        for name, at in _failures(typed.filter(is_so), model).items():
+            _add(found, name, places.gather(at))
+    return found
 
 
-def _failures(typed: pl.DataFrame, model: pa.DataFrameSchema) -> pl.DataFrame:
-    """Return which rows fail in which columns, as `_judged`."""
+def _failures(typed: pl.DataFrame, model: pa.DataFrameSchema) -> _Failures:
+    """Return in which columns which rows fail by a model."""
     from pandera.errors import SchemaErrors  # noqa: PLC0415  as above
 
-    nothing = pl.DataFrame(schema={_AT: pl.UInt32, "column": pl.String})
+    found: _Failures = {}
     if typed.is_empty():
-        return nothing
+        return found
     try:
         model.validate(typed, lazy=True)
     except SchemaErrors as error:
-        cases = error.failure_cases
-        if cases["index"].null_count():
-            raise  # a column of a wrong type is a defect, not a row to reject
-        return pl.DataFrame(
-            {
-                _AT: cases["index"].cast(pl.UInt32),
-                "column": cases["column"].str.strip_prefix(_UNREAD),
-            }
-        ).unique(maintain_order=True)
-    return nothing
+        for failed in error.schema_errors:
+            if failed.check_output is None:
+                raise  # a column of a wrong type is a defect, not a row to reject
+            passes = failed.check_output.to_series()
+            _add(found, str(failed.schema.name), (~passes).arg_true())
+    return found
+
+
+def _add(found: _Failures, name: str, at: pl.Series) -> None:
+    """Add the positions at which a column fails to those that are known."""
+    if name in found:
+        at = pl.concat([found[name], at]).unique(maintain_order=True)
+    found[name] = at
+
+
+def _anywhere(failures: _Failures) -> pl.Series:
+    """Return the positions of rows that fail in any column."""
+    return pl.concat([_NOWHERE, *failures.values()])
 
 
 def _reasons(
-    failures: pl.DataFrame,
+    failures: _Failures,
     fields: pl.DataFrame,
     source: Source,
     customers: Customers | None,
@@ -370,8 +369,7 @@ def _reasons(
 ) -> pl.DataFrame:
     """Return the rejected rows of values: a line for each failing field of a row."""
     lines = [REJECTED_SCHEMA.to_frame()]
-    for name in failures["column"].unique(maintain_order=True):
-        at = failures.filter(pl.col("column") == name)[_AT]
+    for name, at in failures.items():
         theirs = source.columns[name]
         field = fields[name].gather(at)
         lines.append(
@@ -384,8 +382,7 @@ def _reasons(
                         dtype=pl.String,
                         eager=True,
                     ),
-                    "reason": f"{name}: "
-                    + reasons.reason(
+                    "reason": reasons.reason(
                         field, name, source, timezone=timezone, customers=customers
                     ),
                     "value": field.cast(pl.String).str.slice(0, _VALUE_LENGTH),

@@ -98,7 +98,7 @@ def whole_numbers(
             return _fitting(values, pattern, nulls).cast(pl.Int64, strict=False)
         if odd.is_empty():
             return found
-        fitting = _fitting(values.gather(odd), pattern, nulls)
+        fitting = _stripped(values.gather(odd), pattern, nulls)
         return found.scatter(odd, fitting.cast(pl.Int64, strict=False))
     if values.dtype.is_float():
         wide = values.cast(pl.Float64)
@@ -267,12 +267,18 @@ def _fitting(values: pl.Series, pattern: str, nulls: Collection[str]) -> pl.Seri
     if not is_odd.any():
         return values
     at = is_odd.arg_true()
-    stripped = values.gather(at).str.strip_chars()
+    stripped = _stripped(values.gather(at), pattern, nulls)
+    # `set` makes a copy, `scatter` would change what the caller has.
+    return values.set(is_odd, None).scatter(at, stripped)
+
+
+def _stripped(values: pl.Series, pattern: str, nulls: Collection[str]) -> pl.Series:
+    """Return the same of values that are odd for the most part: one look at each."""
+    stripped = values.str.strip_chars()
     fits = stripped.str.contains(pattern)
-    if words:
+    if words := _words(nulls):
         fits &= ~stripped.is_in(words)
-    values = values.set(is_odd, None)
-    return values.scatter(at.filter(fits), stripped.filter(fits))
+    return stripped.set(~fits, None)
 
 
 def _words(nulls: Collection[str]) -> list[str]:
@@ -323,7 +329,7 @@ def _amounts(
         return _as_floats(_fitting(values, pattern, nulls), sign)
     if odd.is_empty():
         return found
-    fitting = _fitting(values.gather(odd), pattern, nulls)
+    fitting = _stripped(values.gather(odd), pattern, nulls)
     return found.scatter(odd, _as_floats(fitting, sign))
 
 
