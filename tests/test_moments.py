@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from oracle import Activity
 
-from transforms.rules.moments import moments, proofs_by_moment
+from transforms.rules.moments import Moments, moments, proofs_by_moment
 from transforms.rules.ordering import DETAILS, ordered, proofs_by_place
 from transforms.rules.packing import packing_of
+from transforms.rules.qualifying import qualifying
 
 START = datetime(2024, 3, 1, tzinfo=UTC)
 NEAR = (1, 2, 3, 4, 9, 200)
@@ -50,6 +51,21 @@ def test_moments_are_in_the_order_of_whole_rows(
     assert found.equals(whole.rows.select(*keys, arrival=earlier))
     owners = [owner for part in parts for owner in part["customer_id"].unique()]
     assert len(owners) == len(set(owners))
+
+
+@given(histories(), st.integers(1, 12), st.sampled_from((1, 2, 3, 7, 2**100)))
+def test_the_nth_row_alone_is_the_nth_of_all_rows(
+    history: list[Activity], rows_a_slice: int, n: int
+) -> None:
+    """Picked out of the packed numbers or counted out: the same rows, ties included."""
+    names = ("customer_id", "occurred_at", "arrival", "at", "begin")
+    for part in moments(activity_frame(history), rows_a_slice, map):
+        rows = qualifying(part, None, None, per=None, timezone="UTC")
+        expected = rows.filter(pl.col("at") - pl.col("begin") + 1 == min(n, 1000))
+        if isinstance(part, Moments):
+            found = part.nth(n)
+            assert found.select(names).equals(expected.select(names))
+            assert found["group"].is_unique().all()
 
 
 @given(histories(), st.integers(1, 4))

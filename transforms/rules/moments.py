@@ -64,6 +64,23 @@ class Moments:
         """Return the rows, made anew each time; see `moments`."""
         return _with_arrival(self.packing.unpacked(self.keys))
 
+    def nth(self, n: int) -> pl.DataFrame:
+        """Return each customer's Nth row alone, as of `qualifying.qualifying`."""
+        n = min(n, len(self.keys) + 1)
+        customer = pl.lit(self.keys // self.packing.length)
+        is_nth = (customer == customer.shift(n - 1)) & customer.ne_missing(
+            customer.shift(n)
+        )
+        at = pl.select(is_nth.arg_true()).to_series()
+        keys = self.keys.gather(at)
+        rows = self.packing.unpacked(keys)
+        return rows.with_columns(
+            arrival=at - self.keys.search_sorted(keys),
+            at=at.cast(pl.Int64),
+            group=pl.int_range(pl.len()),
+            begin=at.cast(pl.Int64) - (n - 1),
+        )
+
 
 def moments(counting: pl.LazyFrame, rows_a_slice: int, over: Over) -> list[Slice]:
     """Return some activity in order, in slices, no customer in two of them.
@@ -152,8 +169,13 @@ def proofs_by_moment(
     """Return DETAILS of the activity that stands behind the hits, in their order."""
     wanted = pl.concat([found.select(*_MOMENT) for found in hits]).unique()
     asked = wanted.select(likely_key()).to_series().unique()
+    # Parts of a file before the first and behind the last of them are not even read.
+    instants = wanted["occurred_at"]
     found = (
-        counting.filter(likely_key().is_in(asked.implode()))
+        counting.filter(
+            pl.col("occurred_at").is_between(instants.min(), instants.max())
+        )
+        .filter(likely_key().is_in(asked.implode()))
         .select(*_MOMENT, *DETAILS)
         .collect(engine="streaming")
     )

@@ -54,7 +54,7 @@ from transforms.rules.counting import (
 )
 from transforms.rules.elapsed import elapsed
 from transforms.rules.lines import with_activity_times
-from transforms.rules.moments import Over, moments, proofs_by_moment
+from transforms.rules.moments import Moments, Over, moments, proofs_by_moment
 from transforms.rules.ordering import (
     DETAILS,
     Slice,
@@ -315,6 +315,9 @@ def _hits_of(
 
 def _of_slice(look: _Look, counts: str | None, part: Slice) -> pl.DataFrame:
     """Return the rows that met one part, of those of a slice that have a mark."""
+    nth = _only_nth(look)
+    if isinstance(part, Moments) and nth is not None:
+        return _met(part.nth(nth), look.rule, look.setting)
     rows = qualifying(
         part,
         counts,
@@ -324,6 +327,17 @@ def _of_slice(look: _Look, counts: str | None, part: Slice) -> pl.DataFrame:
         by_line=look.rule.kind == "distinct_count",
     )
     return _met(rows, look.rule, look.setting)
+
+
+def _only_nth(look: _Look) -> int | None:
+    """Return which row of each customer decides, where it is one alone."""
+    rule = look.rule
+    if rule.kind == "elapsed":
+        return 1
+    is_plain = (
+        rule.kind == "activity_count" and rule.within is None and rule.per is None
+    )
+    return _bound(rule, look.setting) if is_plain and look.setting.most == 1 else None
 
 
 def _met(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
