@@ -23,6 +23,7 @@ from transforms.definition.definition import Badge, Definition
 from transforms.rules.qualifications import (
     qualifications_of_each,
     required_columns,
+    rows_a_hit,
     values_looked_at,
 )
 
@@ -30,6 +31,8 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 # How many rows take less than 2 GB where rules look at one value; each further one
 # adds a third of it.
 _ROWS_OF_ONE_VALUE = 25_000_000
+# Rows of instants alone are smaller by so much.
+_MOST_TIMES = 4
 # To read everything so often takes less than to write it down in parts.
 _MOST_READINGS = 4
 _ROWS_A_BATCH = 2_000_000
@@ -66,7 +69,9 @@ def qualified(
     `folder` until the last part is yielded.
     """
     needed = _needed(activity, badges)
-    partitions = max(1, -(-rows // (rows_a_partition or rows_that_fit(badges))))
+    has_lines = IS_LINE in needed.collect_schema()
+    most = rows_a_partition or rows_that_fit(badges, has_lines=has_lines)
+    partitions = max(1, -(-rows // most))
     with _parted(needed, partitions, folder) as parts:
         for number, part in enumerate(parts):
             found = _qualifications(part, badges, definition, as_of)
@@ -131,8 +136,16 @@ def qualified_part(
     return met
 
 
-def rows_that_fit(badges: Sequence[Badge]) -> int:
-    """Return how many rows can be looked at at once: the fewer, the more values."""
+def rows_that_fit(badges: Sequence[Badge], *, has_lines: bool = False) -> int:
+    """Return how many rows can be looked at at once: the fewer, the more values.
+
+    Of a badge by itself that looks at instants alone rows are small; who met its rule
+    must fit as well.
+    """
+    if len(badges) == 1 and not has_lines:
+        times = min(rows_a_hit(badges[0]), _MOST_TIMES)
+        if times > 1:
+            return _ROWS_OF_ONE_VALUE * times
     return _ROWS_OF_ONE_VALUE * 3 // (2 + max(1, len(values_looked_at(badges))))
 
 

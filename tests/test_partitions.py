@@ -134,6 +134,25 @@ def test_what_a_killed_process_left_is_removed_a_day_later(tmp_path: Path) -> No
 
 def test_fewer_rows_are_looked_at_together_the_more_values_rules_have() -> None:
     """Memory is bounded whatever the badges ask for."""
-    few = rows_that_fit(definition_of({"a": BADGES["often"]}).badges)
+    few = rows_that_fit(definition_of({"a": BADGES["wide"]}).badges)
     many = rows_that_fit(definition_of(BADGES).badges)
     assert many < few == 25_000_000
+
+
+def test_more_rows_fit_where_a_badge_by_itself_looks_at_instants_alone() -> None:
+    """Who met a rule fits too: as many rows more as it takes to meet it, up to four."""
+    for keys, times in (
+        ('rule = { kind = "activity_count", at_least = 1 }', 1),
+        ('rule = { kind = "activity_count", at_least = 3 }\nrepeat = true', 3),
+        ('rule = { kind = "activity_count", at_least = 20, within = "30d" }', 4),
+        ('rule = { kind = "streak", periods = 2, period = "week" }', 2),
+        (BADGES["long"], 1),
+        ('rule = { kind = "total_amount", at_least = 20 }', 1),
+        ('rule = { kind = "distinct_count", of = "store", at_least = 20 }', 1),
+        (BADGES["both"], 1),
+    ):
+        alone = definition_of({"a": keys}).badges
+        assert rows_that_fit(alone) == times * 25_000_000, keys
+        assert rows_that_fit(alone, has_lines=True) == 25_000_000
+        two = definition_of({"a": keys, "b": keys}).badges
+        assert rows_that_fit(two) == 25_000_000

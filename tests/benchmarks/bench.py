@@ -127,8 +127,9 @@ def growth(asked: Asked) -> results.Section:
     """Measure two rules over growing activity: what memory does."""
     made = results.section(
         "Qualify, as activity grows",
-        "A partition holds up to 25 million rows; more rows are more partitions, one "
-        "after the other, so memory stays where it is.",
+        "A partition holds up to 25 million rows, or 100 million where a rule looks at "
+        "instants alone; more rows are more partitions, one after the other, so memory "
+        "stays where it is.",
     )
     named = {case.name: case for case in bench_qualify.CASES}
     for rows in asked.sizes:

@@ -26,6 +26,7 @@ HIT = (
 )
 MOST_HITS = 100_000_000
 _SAFE_SUM = 2.0**62
+_BEYOND = 2**62
 
 
 def counted(rows: pl.DataFrame, at_least: int, *, most: int | None) -> pl.DataFrame:
@@ -37,8 +38,8 @@ def _every_nth(
     rows: pl.DataFrame, number: pl.Expr, at_least: int, most: int | None
 ) -> pl.DataFrame:
     """Return the rows whose number in their group is a multiple of `at_least`."""
-    # A bound beyond every row is never met, and need not fit into 64 bits.
-    n = min(at_least, rows.height + 1)
+    # What no number reaches need not fit into 64 bits.
+    n = min(at_least, _BEYOND)
     is_met = number == n if most == 1 else number % n == 0
     rows = rows.with_columns(measure=number).filter(is_met)
     return hits(rows.with_columns(ordinal=pl.col("measure").floordiv(n)), most)

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from transforms.activity.accepted import IS_LINE
+from transforms.rules.packing import packing_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,6 @@ DETAILS = ("activity_id", "file_order", "row_number", "source")
 # A place is 32 bits of a sort key, so that as much is left for the customer.
 _PLACES = 2**32
 _CUSTOMERS = 2**31
-_MOST_INT64 = 2**63 - 1
-_SECOND = 1_000_000
 # Files of a trillion rows, and eight million of them, still have different origins.
 _ROWS_A_FILE = 2**40
 _ORIGIN = pl.col("file_order").cast(pl.Int64) * _ROWS_A_FILE + pl.col("row_number")
@@ -73,6 +72,18 @@ class Ordered:
     origins: pl.Series
 
 
+class Slice(Protocol):
+    """Some customers' activity in order, as `Ordered` has it."""
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """Return the rows in order."""
+
+    @property
+    def origins(self) -> pl.Series:
+        """Return where rows come from, by their `arrival`."""
+
+
 def mark(number: int) -> str:
     """Return the column that says for which rows a condition is true."""
     return f"@counts {number}"
@@ -101,7 +112,7 @@ def ordered(
         **{value.name: value.read for value in values},
     ).collect()
     origins = frame["origin"]
-    rows = _in_order(frame.drop("origin"))
+    rows = in_order(frame.drop("origin"))
     del frame
     return Ordered(rows=_ties_in_order(rows, origins, activity), origins=origins)
 
@@ -128,12 +139,17 @@ def only_first(activity: pl.LazyFrame) -> pl.LazyFrame:
     keys = ["customer_id", "occurred_at"]
     first = activity.group_by("customer_id").agg(pl.col("occurred_at").min()).collect()
     # Equal keys are likely the same customer and instant, and then it is looked.
-    key = pl.col("customer_id") * _PLACES ^ pl.col("occurred_at").to_physical()
-    likely = activity.filter(key.is_in(first.select(key).to_series().implode()))
+    wanted = first.select(likely_key()).to_series()
+    likely = activity.filter(likely_key().is_in(wanted.implode()))
     return likely.join(first.lazy(), on=keys, how="semi")
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+def likely_key() -> pl.Expr:
+    """Return a number that seldom two different customers and instants share, Int64."""
+    return pl.col("customer_id") * _PLACES ^ pl.col("occurred_at").to_physical()
+
+
+def in_order(rows: pl.DataFrame) -> pl.DataFrame:
     """Return each customer's rows together, in order of time, with `arrival`.
 
     Rows that come in order of time sort by one number of customer and place, in a third
@@ -150,23 +166,10 @@ def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
             return _by_near_customer(rows, least)
         return _by_place(rows.with_columns(arrival=place))
     rows = rows.with_columns(arrival=place).rechunk()
-    time, length = _since_first(rows)
-    if (most - least + 1) * length > _MOST_INT64:
+    packing = packing_of(rows)
+    if packing is None:
         return _by_place(rows.sort("occurred_at"))
-    order = rows.select(((customer - least) * length + time).arg_sort())
-    return rows[order.to_series()]
-
-
-def _since_first(rows: pl.DataFrame) -> tuple[pl.Expr, int]:
-    """Return the time since the first row, and a number that none of them reaches.
-
-    In seconds, where all instants are whole ones.
-    """
-    time = pl.col("occurred_at").to_physical()
-    are_whole = rows.select((time % _SECOND == 0).all()).item()
-    time = time.floordiv(_SECOND) if are_whole else time
-    first, last = rows.select(first=time.min(), last=time.max()).row(0)
-    return time - first, last - first + 1
+    return rows[rows.select(packing.key.arg_sort()).to_series()]
 
 
 def _by_near_customer(by_time: pl.DataFrame, least: int) -> pl.DataFrame:
@@ -208,14 +211,26 @@ def _ties_in_order(
         return rows
     tie = (~like_last).cum_sum().gather(places)
     ties = rows.select(tie=tie, place=places, arrival=pl.col("arrival").gather(places))
-    names = details(origins.gather(ties["arrival"]), activity)
+    names = _details(origins.gather(ties["arrival"]), activity)
     in_order = pl.concat([ties, names], how="horizontal").sort("tie", *DETAILS)
     order = pl.int_range(rows.height, dtype=pl.UInt32, eager=True)
     order = order.scatter(places, in_order["place"])
     return rows.select(pl.all().gather(order))
 
 
-def details(origins: pl.Series, activity: pl.LazyFrame) -> pl.DataFrame:
+def proofs_by_place(
+    origins: pl.Series, activity: pl.LazyFrame, hits: Sequence[pl.DataFrame]
+) -> list[pl.DataFrame]:
+    """Return DETAILS of the activity that stands behind the hits, in their order."""
+    arrivals = pl.concat([found["arrival"] for found in hits]).unique().sort()
+    found = _details(origins.gather(arrivals), activity)
+    return [
+        found.select(pl.all().gather(arrivals.search_sorted(one["arrival"])))
+        for one in hits
+    ]
+
+
+def _details(origins: pl.Series, activity: pl.LazyFrame) -> pl.DataFrame:
     """Return DETAILS of the rows that have these origins, in their order."""
     wanted = origins.alias("origin").to_frame()
     asked = _ORIGIN.is_in(origins.unique().implode())

@@ -27,7 +27,7 @@ Decided here, where the definition leaves it open:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from transforms.activity.accepted import IS_RETURN
+from transforms.activity.accepted import IS_LINE, IS_RETURN
 from transforms.conditions.condition import columns_in, condition
 from transforms.errors import DefinitionRefused
 from transforms.local_time import (
@@ -54,15 +54,16 @@ from transforms.rules.counting import (
 )
 from transforms.rules.elapsed import elapsed
 from transforms.rules.lines import with_activity_times
+from transforms.rules.moments import Moments, Over, moments, proofs_by_moment
 from transforms.rules.ordering import (
     DETAILS,
-    Ordered,
+    Slice,
     Value,
-    details,
     in_slices,
     mark,
     only_first,
     ordered,
+    proofs_by_place,
 )
 from transforms.rules.parts import COMBINED, Part, refuse_meaningless, rule_parts
 from transforms.rules.qualifying import qualifying
@@ -88,10 +89,8 @@ QUALIFICATIONS: dict[str, pl.DataType] = {
 }
 
 _ROWS_A_SLICE = 2_000_000
-# Calls a function with each of some slices, and gives what it returns, in order.
-Over = Callable[
-    [Callable[[Ordered], pl.DataFrame], Iterable[Ordered]], Iterable[pl.DataFrame]
-]
+# Finds DETAILS of the activity that stands behind some hits, in their order.
+_Proving = Callable[[Sequence[pl.DataFrame]], list[pl.DataFrame]]
 # More than 2^32 amounts of 64 bits come to, and still a number that Polars knows.
 _NEVER = 2**100
 
@@ -172,13 +171,12 @@ def qualifications_of_each(
         for setting in settings
         for part in rule_parts(setting.badge)
     ]
-    order, marks = _order(activity, looks, timezone)
-    slices = list(in_slices(order, rows_a_slice))
+    slices, marks, proofs_of = _read(activity, looks, timezone, rows_a_slice, over)
     hits = [
         _hits_of(slices, partial(_of_slice, look, mark), over)
         for look, mark in zip(looks, marks, strict=True)
     ]
-    met = iter(_proved(hits, looks, order, activity))
+    met = iter(_proved(hits, proofs_of(hits), looks))
     return [_of_badge([next(met) for _ in rule_parts(one)], one) for one in badges]
 
 
@@ -197,6 +195,17 @@ def values_looked_at(badges: Sequence[Badge]) -> set[str]:
     """Return the columns whose values stay in memory while rules are looked at."""
     names = {_value_name(part.rule) for badge in badges for part in rule_parts(badge)}
     return {name for name in names if name is not None}
+
+
+def rows_a_hit(badge: Badge) -> int:
+    """Return how many rows that nothing but instants are looked at of meet a rule once.
+
+    That is the least; 0, if something else is looked at, or several parts are.
+    """
+    rule = badge.rule
+    if rule.kind in COMBINED or _value_name(rule) is not None:
+        return 0
+    return int(rule.at_least or 1) * int(rule.periods or 1)
 
 
 def _value_name(rule: Rule) -> str | None:
@@ -255,15 +264,22 @@ def _bounds(setting: _Setting) -> list[pl.Expr]:
     return bounds
 
 
-def _order(
-    activity: pl.LazyFrame, looks: Sequence[_Look], timezone: str
-) -> tuple[Ordered, list[str | None]]:
-    """Return the rows that count for any part, in order, and each part's mark in it."""
+def _read(
+    activity: pl.LazyFrame,
+    looks: Sequence[_Look],
+    timezone: str,
+    rows_a_slice: int,
+    over: Over,
+) -> tuple[Sequence[Slice], Sequence[str | None], _Proving]:
+    """Return the rows that count for any part, in order and in slices.
+
+    And each part's mark in them, and what finds the proofs of hits.
+    """
     conditions: list[pl.Expr] = []
-    marks = []
+    numbers = []
     for look in looks:
         known = [n for n, one in enumerate(conditions) if one.meta.eq(look.condition)]
-        marks.append(known[0] if known else len(conditions))
+        numbers.append(known[0] if known else len(conditions))
         conditions += [] if known else [look.condition]
     values = {look.value.name: look.value for look in looks if look.value is not None}
     used = {name for one in conditions for name in one.meta.root_names()}
@@ -272,15 +288,22 @@ def _order(
     looked_at = activity.with_columns(
         **{name: one for name, one in built_in if name in used}
     )
-    if len(conditions) == 1 and {look.rule.kind for look in looks} == {"elapsed"}:
-        looked_at = only_first(looked_at.filter(*conditions))
+    has_lines = IS_LINE in activity.collect_schema()
+    marks = [mark(n) if len(conditions) > 1 else None for n in numbers]
+    if len(conditions) == 1:
+        counting = looked_at.filter(*conditions)
+        if not values and not has_lines:
+            slices = moments(counting, rows_a_slice, over)
+            return slices, marks, partial(proofs_by_moment, counting)
+        if {look.rule.kind for look in looks} == {"elapsed"}:
+            looked_at = only_first(counting)
     order = ordered(looked_at, conditions, list(values.values()))
-    has_marks = len(conditions) > 1
-    return order, [mark(n) if has_marks else None for n in marks]
+    in_parts = list(in_slices(order, rows_a_slice))
+    return in_parts, marks, partial(proofs_by_place, order.origins, activity)
 
 
 def _hits_of(
-    slices: Sequence[Ordered], hits_of: Callable[[Ordered], pl.DataFrame], over: Over
+    slices: Sequence[Slice], hits_of: Callable[[Slice], pl.DataFrame], over: Over
 ) -> pl.DataFrame:
     """Return the rows that met one part, of all slices."""
     found: list[pl.DataFrame] = []
@@ -290,8 +313,11 @@ def _hits_of(
     return pl.concat(found, how="vertical_relaxed")
 
 
-def _of_slice(look: _Look, counts: str | None, part: Ordered) -> pl.DataFrame:
+def _of_slice(look: _Look, counts: str | None, part: Slice) -> pl.DataFrame:
     """Return the rows that met one part, of those of a slice that have a mark."""
+    nth = _only_nth(look)
+    if isinstance(part, Moments) and nth is not None:
+        return _met(part.nth(nth), look.rule, look.setting)
     rows = qualifying(
         part,
         counts,
@@ -301,6 +327,17 @@ def _of_slice(look: _Look, counts: str | None, part: Ordered) -> pl.DataFrame:
         by_line=look.rule.kind == "distinct_count",
     )
     return _met(rows, look.rule, look.setting)
+
+
+def _only_nth(look: _Look) -> int | None:
+    """Return which row of each customer decides, where it is one alone."""
+    rule = look.rule
+    if rule.kind == "elapsed":
+        return 1
+    is_plain = (
+        rule.kind == "activity_count" and rule.within is None and rule.per is None
+    )
+    return _bound(rule, look.setting) if is_plain and look.setting.most == 1 else None
 
 
 def _met(rows: pl.DataFrame, rule: Rule, setting: _Setting) -> pl.DataFrame:
@@ -357,22 +394,18 @@ def _unit(rule: Rule, setting: _Setting) -> int:
 
 def _proved(
     hits: Sequence[pl.DataFrame],
+    proven: Sequence[pl.DataFrame],
     looks: Sequence[_Look],
-    order: Ordered,
-    activity: pl.LazyFrame,
 ) -> list[pl.DataFrame]:
     """Return who met each part when, with what proves it.
 
     customer_id, occurrence, qualified_at, measure, threshold; occurred_at and DETAILS
     of the activity that proves it.
     """
-    arrivals = pl.concat([found["arrival"] for found in hits]).unique().sort()
-    proofs = details(order.origins.gather(arrivals), activity)
     met = []
-    for found, look in zip(hits, looks, strict=True):
+    for found, proof, look in zip(hits, proven, looks, strict=True):
         unit = _unit(look.rule, look.setting)
         per_period = look.rule.per is not None and look.setting.badge.repeat
-        proof = proofs.select(pl.all().gather(arrivals.search_sorted(found["arrival"])))
         met.append(
             pl.concat([found, proof], how="horizontal").select(
                 "customer_id",

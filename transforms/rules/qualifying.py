@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transforms.definition.definition import Per
-    from transforms.rules.ordering import Ordered, Value
+    from transforms.rules.ordering import Slice, Value
 
 
 def qualifying(
-    order: Ordered,
+    order: Slice,
     counts: str | None,
     value: Value | None,
     *,
