@@ -24,7 +24,7 @@ from rig_publishing import differences
 
 from flows.pipeline import Work, resume_badges
 from flows.records.known import Reading, known_in_parts, of_audit, of_ledger
-from flows.records.ledger import Entry, Ledger, open_ledger
+from flows.records.ledger import Entry, Ledger, bounded, open_ledger
 from flows.records.publishing import PUBLISHING_SHARE, Publisher, publish
 from flows.runs.job import Job
 from flows.sending.reserve import Reservation, reserve, withdraw_never_sent
@@ -375,20 +375,64 @@ def test_only_what_was_taken_back_is_told_from_the_rest(history):
     ]
 
 
+def limit(ledger: Ledger) -> object:
+    """Return how much DuckDB may keep in memory."""
+    with closing(ledger.cursor()) as cursor:
+        return cursor.execute(f"SELECT {_LIMIT}").fetchall()
+
+
+def say_of_approvals(ledger: Ledger, said: str) -> None:
+    """Let the ledger answer something else when it is asked for approvals."""
+    with closing(ledger.cursor()) as cursor:
+        cursor.execute("ALTER TABLE approvals RENAME TO approvals_before")
+        cursor.execute(f"CREATE VIEW approvals AS SELECT {said} AS said")
+
+
+_LIMIT = "current_setting('memory_limit')"
+
+
 def test_a_piece_that_is_read_leaves_the_memory_as_it_was(history):
     """Reading in pieces bounds DuckDB only while it goes on."""
-    asked = "SELECT current_setting('memory_limit') AS memory_limit"
-
-    def limit() -> object:
-        with closing(history.ledger.cursor()) as cursor:
-            return cursor.execute(asked).fetchall()
-
-    before = limit()
+    before = limit(history.ledger)
     pieces = of_ledger(history.ledger)("b", "")
     assert next(pieces).height == history.known().height
-    assert limit() != before
+    assert limit(history.ledger) != before
     assert list(pieces) == []
-    assert limit() == before
+    assert limit(history.ledger) == before
+
+
+@pytest.mark.parametrize(("anew", "megabytes"), [(False, 2_000), (True, 8_000)])
+def test_publishing_bounds_the_memory_only_while_it_goes_on(history, anew, megabytes):
+    """What DuckDB may keep is published along; afterwards it is as before."""
+    before = limit(history.ledger)
+    say_of_approvals(history.ledger, _LIMIT)
+    publish(history.ledger, history.audit, NOW, anew=anew)
+    with duckdb.connect(str(history.audit), read_only=True) as connection:
+        (meanwhile,) = connection.execute("FROM approvals").fetchall()
+    asked = f"SELECT parse_formatted_bytes('{meanwhile[0]}')"
+    assert 0 < duckdb.execute(asked).fetchall()[0][0] <= megabytes * 10**6
+    assert limit(history.ledger) == before
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_publishing_that_fails_leaves_the_memory_as_it_was(history, anew):
+    """A run goes on sending after it, with all the memory that it had."""
+    before = limit(history.ledger)
+    say_of_approvals(history.ledger, "error('the disk is full')")
+    with pytest.raises(duckdb.Error, match="the disk is full"):
+        publish(history.ledger, history.audit, NOW, anew=anew)
+    assert limit(history.ledger) == before
+    nowhere = history.folder / "nowhere" / "audit.duckdb"
+    with pytest.raises(duckdb.Error):
+        publish(history.ledger, nowhere, NOW, anew=anew)
+    assert limit(history.ledger) == before
+
+
+def test_a_bound_never_gives_more_memory_than_there_was(history):
+    """On a small machine DuckDB stays at what it would take by itself."""
+    before = limit(history.ledger)
+    with closing(history.ledger.cursor()) as cursor, bounded(cursor, 10**9):
+        assert limit(history.ledger) == before
 
 
 def test_rows_beyond_one_group_are_written_whole_and_in_order(history):

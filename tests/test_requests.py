@@ -345,6 +345,91 @@ def test_every_cut_is_a_partition_with_the_fewest_calls(
     assert cut(shuffled, batch_size=batch_size, canaries=canaries) == requests
 
 
+_FAR = 2**62  # ids so far apart that no one number holds all that is sorted by
+_badges = st.sampled_from(
+    [("first", "f" * 24, "retro"), ("first", "e" * 24, "retro"), ("a", "g" * 24, "r 1")]
+)
+_planned = st.tuples(
+    _badges,
+    st.one_of(st.integers(-3, 12), st.sampled_from([-_FAR, _FAR, 2**40])),
+    st.integers(1, 3),
+    st.sampled_from(["01", "02", "31"]),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(
+    rows=st.lists(_planned, max_size=40),
+    twins=st.integers(0, 9),
+    batch_size=st.integers(1, 5),
+    canary_of=st.sets(st.integers(0, 39), max_size=3),
+)
+def test_a_cut_is_the_one_that_plain_python_makes(rows, twins, batch_size, canary_of):
+    """Badges, dates, canaries, customers, occurrences and at last ids give the order.
+
+    Whatever lies beside whatever, and though two awards differ in nothing but the id.
+    """
+    frame = pl.concat(
+        [
+            planned(
+                (customer, occurrence, f"2017-05-{day}T16:00"),
+                **dict(zip(_BADGE, badge_of, strict=True)),
+                award_id=f"{place * 7919 % 101:03}",
+            )
+            for place, (badge_of, customer, occurrence, day) in enumerate(
+                rows + rows[:twins]
+            )
+        ]
+        or [planned()]
+    )
+    ids = frame["award_id"].to_list()
+    canaries = {ids[place] for place in canary_of if place < len(ids)}
+    requests = cut(frame, batch_size=batch_size, canaries=canaries)
+    told = [
+        (
+            (one.badge, one.badge_meta_id, one.reference_id),
+            one.earn_event_date,
+            one.is_canary,
+            [(award.customer_id, award.award_id) for award in one.awards],
+        )
+        for one in requests
+    ]
+    assert told == _cut_plainly(frame, batch_size, canaries)
+
+
+_BADGE = ("badge", "badge_meta_id", "reference_id")
+
+
+def _cut_plainly(
+    frame: pl.DataFrame, batch_size: int, canaries: set[str]
+) -> list[tuple]:
+    """Cut award by award, as the contract and `cut_requests` say it."""
+    parts: dict[tuple, list[tuple]] = {}
+    for row in frame.iter_rows(named=True):
+        is_canary = row["award_id"] in canaries
+        badge_of = tuple(row[name] for name in _BADGE)
+        award = row["customer_id"], row["occurrence"], row["award_id"]
+        part = badge_of, row["earn_event_date"], not is_canary
+        parts.setdefault(part, []).append(award)
+    found = []
+    for (badge_of, date, is_other), members in sorted(parts.items()):
+        members.sort()
+        most = max(Counter(customer for customer, _, _ in members).values())
+        calls = max(-(-len(members) // batch_size), most)
+        if not is_other:
+            cuts = [[one] for one in members]
+        elif most == 1:
+            starts = range(0, len(members), batch_size)
+            cuts = [members[start : start + batch_size] for start in starts]
+        else:
+            cuts = [members[turn::calls] for turn in range(calls)]
+        found += [
+            (badge_of, date, not is_other, [(c, award_id) for c, _, award_id in one])
+            for one in cuts
+        ]
+    return found
+
+
 def _formula(frame: pl.DataFrame, batch_size: int) -> int:
     """Count the fewest calls in plain Python."""
     total = 0

@@ -338,18 +338,32 @@ def in_pieces(
 ) -> Iterator[pl.DataFrame]:
     """Yield the answer of a query of `flows/sql` piece by piece, as it is read.
 
-    What DuckDB keeps of the file meanwhile is bounded, for all that use it. Texts of
-    which there are few, `_FEW_TEXTS`, come as categories.
+    Texts of which there are few, `_FEW_TEXTS`, come as categories.
     """
-    # It keeps as much as it may, though nothing is read twice.
-    with suppress(duckdb.Error):  # more is in use just now, and will not grow
-        connection.execute(f"SET memory_limit = '{_READING_MB} MB'")
-    try:
+    # Nothing is read twice.
+    with bounded(connection, _READING_MB):
         answer = connection.sql(sql(name), params=dict(values))
         few = [one for one in _FEW_TEXTS if one in answer.columns]
         for batch in answer.to_arrow_reader(_ROWS_A_PIECE):
             piece = pl.DataFrame(batch)
             yield piece.with_columns(pl.col(few).cast(pl.Categorical))
+
+
+@contextmanager
+def bounded(connection: duckdb.DuckDBPyConnection, megabytes: int) -> Iterator[None]:
+    """Bound meanwhile what DuckDB keeps in memory, for all that use the same file.
+
+    Unbounded it keeps whatever it read, up to most of the machine; what it works with
+    beyond the bound it writes to a folder beside the file. A machine that gives it less
+    is left at that.
+    """
+    asked = "SELECT parse_formatted_bytes(current_setting('memory_limit'))"
+    ((allowed,),) = connection.execute(asked).fetchall()
+    if allowed > megabytes * 10**6:
+        with suppress(duckdb.Error):  # more is in use just now, and will not grow
+            connection.execute(f"SET memory_limit = '{megabytes} MB'")
+    try:
+        yield
     finally:
         connection.execute("RESET memory_limit")
 

@@ -32,7 +32,7 @@ import polars as pl
 
 from flows.home import open_private
 from flows.records.ledger import VIEWS as STATES
-from flows.records.ledger import Ledger, connect, sql
+from flows.records.ledger import Ledger, bounded, connect, sql
 from transforms.platform.codes import CODES
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,10 @@ _FURTHER = (
 )
 # Publishing may take this share of a run's time.
 PUBLISHING_SHARE = 0.05
+# How much DuckDB keeps in memory meanwhile. What is new fits into little; where all
+# awards stand is found by numbers of all of them, which wait on the disk beyond this.
+_GOING_ON_MB = 2_000
+_ANEW_MB = 8_000
 # Where more happened since than this share of what happened before, all is made anew.
 _NEWER_SHARE = 0.5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -139,7 +143,7 @@ def _remove(path: Path) -> None:
 
 
 def _made_anew(ledger: Ledger, fresh: Path, now: datetime) -> None:
-    with _publishing(ledger, fresh) as cursor:
+    with _publishing(ledger, fresh, _ANEW_MB) as cursor:
         for name in _ANEW:
             cursor.execute(sql(name))
         for table in PUBLISHED:
@@ -151,9 +155,14 @@ def _made_anew(ledger: Ledger, fresh: Path, now: datetime) -> None:
 
 
 @contextmanager
-def _publishing(ledger: Ledger, fresh: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection that fills a file in one transaction, seeing the ledger."""
-    with closing(ledger.cursor()) as cursor:
+def _publishing(
+    ledger: Ledger, fresh: Path, megabytes: int
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Give a connection that fills a file in one transaction, seeing the ledger.
+
+    The senders write to the same ledger meanwhile, within the same bound of memory.
+    """
+    with closing(ledger.cursor()) as cursor, bounded(cursor, megabytes):
         quoted = str(fresh).replace("'", "''")
         cursor.execute(f"ATTACH '{quoted}' AS published")
         try:
@@ -225,7 +234,7 @@ def _went_on(
     try:
         with open(fresh, "wb", opener=open_private):
             shutil.copyfile(path, fresh)
-        with _publishing(ledger, fresh) as cursor:
+        with _publishing(ledger, fresh, _GOING_ON_MB) as cursor:
             _go_on(cursor, now, since)
             _refuse_unlike(cursor)
     except (OSError, duckdb.Error, _Unlike) as error:

@@ -7,4 +7,4 @@ INNER JOIN audit AS a ON a.award_id = q.award_id
 INNER JOIN requests AS r ON r.request_id = q.request_id
 WHERE a.badge_meta_id = $badge_meta_id AND a.series = $series
     AND a.customer_id = ANY($customer_ids)
-ORDER BY r.reserved_at, r.request_id
+ORDER BY r.reserved_at, r.request_id, q.award_id

@@ -1,7 +1,7 @@
 -- What a run planned or touched last and did not bring to a good end, by reason.
 SELECT
     a.status, a.error_code,
-    coalesce(e.meaning, any_value(a.error_message), 'No answer proves what became of it.')
+    coalesce(e.meaning, min(a.error_message), 'No answer proves what became of it.')
         AS meaning,
     coalesce(e.what_to_do, 'See `explain` for one of them, then `retrobadge retry`.')
         AS what_to_do,
