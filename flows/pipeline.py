@@ -292,8 +292,13 @@ def _read_once(files: Sequence[AcceptedFile]) -> list[AcceptedFile]:
     first: dict[str, int] = {}
     for index, file in enumerate(files):
         first.setdefault(file.fingerprint, index)
+    # Of those that are accepted at once any may be the one that was read.
+    read = {file.fingerprint for file in files if file.is_read_now}
     return [
-        file if first[file.fingerprint] == index else replace(file, is_read_now=False)
+        replace(
+            file,
+            is_read_now=first[file.fingerprint] == index and file.fingerprint in read,
+        )
         for index, file in enumerate(files)
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 import io
@@ -16,12 +17,19 @@ import orjson
 import polars as pl
 import pytest
 from factories_definition import badge_text, definition
+from factories_imports import brand, visits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.files.accepting import drafts_in, write_accepted
-from flows.files.activity_files import accept_file, accept_files, find_files
+from flows.files.activity_files import (
+    accept_file,
+    accept_files,
+    find_files,
+    read_definition,
+)
 from flows.files.file_bytes import digest_beside
+from flows.pipeline import accept
 from transforms.activity.rows import ROW_NUMBER, sorted_rows
 from transforms.definition.definition import Source
 from transforms.errors import FilesRefused
@@ -474,3 +482,20 @@ def test_who_leaves_has_the_reading_for_the_digest_given_up():
     with digest_beside(Path("/dev/zero"), lambda read: read()) as digest:
         assert not digest.done()
     assert digest.done()
+
+
+def test_of_equal_files_the_first_counts_as_read_whichever_was_read(tmp_path):
+    """Where files are accepted at once, a later one may be the quicker."""
+
+    async def backwards(_name, function, calls, _told):
+        return [function(*call) for call in reversed(calls)][::-1]
+
+    with brand(tmp_path) as shop:
+        shop.define()
+        for name in ("a.csv", "b.csv"):
+            (shop.folder / name).write_text(visits(range(1, 4)))
+        parsed = read_definition(shop.definition)
+        found = asyncio.run(accept(shop.work(), parsed, backwards))
+        assert [file.is_read_now for file in found.files] == [True, False]
+        again = asyncio.run(accept(shop.work(), parsed, backwards))
+        assert [file.is_read_now for file in again.files] == [False, False]
