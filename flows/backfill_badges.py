@@ -16,7 +16,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from pydantic import Field
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from flows.orchestration.approval import with_approval
 from flows.orchestration.runs import (
     A_DAY,

@@ -20,15 +20,10 @@ from typing import Any, Protocol
 import polars as pl
 
 from flows.cluster import Cluster, Each, Told, on_cluster
-from flows.files.activity_files import (
-    AcceptedFile,
-    EarlierFile,
-    accept_file,
-    find_files,
-    read_definition,
-    rejected_rows,
-)
+from flows.files.accepted_activity import rejected_rows
+from flows.files.activity_files import AcceptedFile, accept_file
 from flows.files.customer_files import CustomerFiles, read_customers
+from flows.files.finding import EarlierFile, find_files, read_definition
 from flows.files.held_earns import held_earns
 from flows.files.mapping import mapped_file
 from flows.home import Home

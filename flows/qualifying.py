@@ -22,13 +22,10 @@ from uuid import uuid4
 import polars as pl
 
 from flows.cluster import Each, Told
-from flows.files.activity_files import (
-    AcceptedFile,
-    FoundFile,
-    accept_file,
-    load_activity,
-)
+from flows.files.accepted_activity import load_activity
+from flows.files.activity_files import AcceptedFile, accept_file
 from flows.files.counting import counting_activity
+from flows.files.finding import FoundFile
 from flows.partitions import Met, qualified_part
 from flows.planning import Qualified
 from transforms.customers.identified import proving

@@ -11,14 +11,10 @@ from pathlib import Path
 
 import polars as pl
 
-from flows.files.activity_files import (
-    AcceptedFile,
-    accept_file,
-    find_files,
-    load_activity,
-    read_definition,
-)
+from flows.files.accepted_activity import load_activity
+from flows.files.activity_files import AcceptedFile, accept_file
 from flows.files.customer_files import CustomerFiles, read_customers
+from flows.files.finding import find_files, read_definition
 from flows.files.mapping import mapped_file
 from transforms.activity.accepted import current_activity
 from transforms.definition.definition import Definition

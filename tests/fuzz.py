@@ -31,13 +31,9 @@ import polars as pl
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from flows.files.activity_files import (
-    AcceptedFile,
-    FoundFile,
-    accept_file,
-    find_files,
-    rejected_rows,
-)
+from flows.files.accepted_activity import rejected_rows
+from flows.files.activity_files import AcceptedFile, accept_file
+from flows.files.finding import FoundFile, find_files
 from flows.plans.mending import write_mends
 from transforms.definition.definition import (
     CsvFormat,

@@ -17,16 +17,11 @@ from factories_definition import badge_text, definition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flows.files.accepted_activity import load_activity, rejected_rows
 from flows.files.accepting import drafts_in, write_accepted
-from flows.files.activity_files import (
-    EarlierFile,
-    accept_file,
-    accept_files,
-    find_files,
-    load_activity,
-    rejected_rows,
-)
+from flows.files.activity_files import accept_file, accept_files
 from flows.files.csv_rows import csv_rows
+from flows.files.finding import EarlierFile, find_files
 from flows.files.typed_rows import json_rows
 from transforms.activity.accepted import accepted_schema
 from transforms.activity.rows import LINE, LINE_FAULT, ROW_NUMBER, sorted_rows

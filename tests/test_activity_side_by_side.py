@@ -22,13 +22,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.files.accepting import drafts_in, write_accepted
-from flows.files.activity_files import (
-    accept_file,
-    accept_files,
-    find_files,
-    read_definition,
-)
+from flows.files.activity_files import accept_file, accept_files
 from flows.files.file_bytes import digest_beside
+from flows.files.finding import find_files, read_definition
 from flows.pipeline import accept
 from transforms.activity.rows import ROW_NUMBER, sorted_rows
 from transforms.definition.definition import Source

@@ -20,7 +20,8 @@ from factories_storage import KEY_ID, SECRET_KEY, Storage, closed_port, storage
 from flows.cluster import Look, fit_client, on_cluster, versions
 from flows.commands.checking import checked
 from flows.commands.comparing import compared
-from flows.files.activity_files import accept_files, find_files, read_definition
+from flows.files.activity_files import accept_files
+from flows.files.finding import find_files, read_definition
 from flows.partitions import together
 from flows.pipeline import plan_badges
 from flows.planning import qualified_here

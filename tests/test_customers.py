@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from factories_customers import CUSTOMERS, Place, bills, mapped_definition, phone, who
 
-from flows.files.activity_files import load_activity
+from flows.files.accepted_activity import load_activity
 from flows.files.mapping import KEPT_SECONDS
 from transforms.activity.accepted import current
 from transforms.errors import FilesRefused

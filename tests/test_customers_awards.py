@@ -14,8 +14,8 @@ from factories_imports import BADGE, Brand, brand
 
 from flows.commands.asked_customer import Identifier
 from flows.commands.explaining import as_json, explain
-from flows.files.activity_files import read_definition
 from flows.files.counting import counting_activity
+from flows.files.finding import read_definition
 from flows.partitions import qualified
 from flows.pipeline import plan_badges, plan_for, read_activity
 from flows.planning import Plan, Qualified

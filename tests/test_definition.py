@@ -17,7 +17,7 @@ from factories_definition import (
     definition_text,
 )
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from transforms.definition.definition import Duration, parse_definition
 from transforms.errors import DefinitionRefused
 

@@ -7,7 +7,7 @@ import pytest
 from factories_imports import brand
 
 from flows.commands.drafting import drafted, write_draft
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from transforms.definition.definition import Definition, parse_definition
 from transforms.definition.draft import CHANGE
 from transforms.errors import DefinitionRefused, FilesRefused, Refused

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from factories_imports import Brand, brand
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from flows.pipeline import plan_badges
 
 # Worked out in `test_examples_customers`.

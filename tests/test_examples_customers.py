@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factories_imports import Brand, brand
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 
 EXAMPLES = Path(__file__).parent.parent / "data" / "imports" / "examples"
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 from factories_definition import badge_text, definition
 
-from flows.files.activity_files import AcceptedFile, accept_file, find_files
+from flows.files.activity_files import AcceptedFile, accept_file
+from flows.files.finding import find_files
 from transforms.errors import FilesRefused
 
 FILES = Path(__file__).parent / "files"

@@ -17,7 +17,9 @@ from factories_imports import DEFINITION, brand, visits
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.files.activity_files import accept_files, load_activity, read_definition
+from flows.files.accepted_activity import load_activity
+from flows.files.activity_files import accept_files
+from flows.files.finding import read_definition
 from flows.partitions import qualified, together
 from flows.pipeline import plan_badges
 from flows.plans.mending import write_mends

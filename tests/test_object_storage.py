@@ -31,14 +31,9 @@ from factories_storage import (
     storage,
 )
 
-from flows.files.activity_files import (
-    EarlierFile,
-    accept_file,
-    accept_files,
-    find_files,
-    load_activity,
-    rejected_rows,
-)
+from flows.files.accepted_activity import load_activity, rejected_rows
+from flows.files.activity_files import accept_file, accept_files
+from flows.files.finding import EarlierFile, find_files
 from flows.files.held_earns import held_earns
 from flows.files.object_storage import StoredObject, fetched
 from transforms.errors import DefinitionRefused, FilesRefused
@@ -483,7 +478,8 @@ def test_nothing_is_loaded_where_no_object_is_named(tmp_path):
         "import sys\n"
         "import flows.pipeline, flows.commands.checking, flows.commands.explaining\n"
         "from pathlib import Path\n"
-        "from flows.files.activity_files import accept_files, read_definition\n"
+        "from flows.files.activity_files import accept_files\n"
+        "from flows.files.finding import read_definition\n"
         f"accept_files(read_definition(Path({str(tmp_path / 'import.toml')!r})), "
         f"Path({str(tmp_path / 'accepted')!r}))\n"
         "print(sorted({'boto3', 'botocore', 'distributed', 'dask', 'prefect'} "

@@ -36,7 +36,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 from factories_imports import BADGE, DEFINITION, Brand, brand
 
-from flows.files.activity_files import find_files, read_definition
+from flows.files.finding import find_files, read_definition
 from flows.pipeline import plan_badges
 from flows.platform.capillary import Platform
 from flows.platform.pacing import Pace

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flows.files.activity_files import AcceptedFile, read_definition
+from flows.files.activity_files import AcceptedFile
+from flows.files.finding import read_definition
 from flows.pipeline import Work, accept, preflight
 from flows.platform.capillary import Platform
 from flows.platform.pacing import Pace

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from flows.pipeline import Work
 from flows.platform.capillary import PAGE_SIZE, Line, Platform, utc_now
 from flows.platform.pacing import Pace

@@ -18,7 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, read_definition
+from flows.files.activity_files import AcceptedFile
+from flows.files.finding import read_definition
 from flows.files.held_earns import held_earns
 from flows.home import open_private
 from flows.partitions import Met

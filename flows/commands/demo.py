@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from flows.files.activity_files import read_definition
+from flows.files.finding import read_definition
 from flows.home import Home, open_home
 from flows.pipeline import Work, import_badges
 from flows.records.audit import queried

@@ -16,16 +16,11 @@ import orjson
 import polars as pl
 
 from flows.commands.asked_customer import Asked, Identifier, asked_customer
-from flows.files.activity_files import (
-    AcceptedFile,
-    FoundFile,
-    file_rows,
-    find_files,
-    load_activity,
-    on_disk,
-    read_definition,
-)
+from flows.files.accepted_activity import load_activity
+from flows.files.activity_files import AcceptedFile
 from flows.files.counting import counting_activity
+from flows.files.file_rows import file_rows, on_disk
+from flows.files.finding import FoundFile, find_files, read_definition
 from flows.files.held_earns import held_earns
 from flows.pipeline import Accepted, Work, accept, not_ours
 from flows.platform.capillary import Platform, utc_now

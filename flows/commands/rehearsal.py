@@ -44,6 +44,6 @@ def _badges(path: Path | None) -> list[Badge]:
         return []
     if path.suffix == ".json":
         return badges_from_file(path)
-    from flows.files.activity_files import read_definition  # noqa: PLC0415  heavy
+    from flows.files.finding import read_definition  # noqa: PLC0415  heavy
 
     return badges_of(read_definition(path))

@@ -13,7 +13,8 @@ from datetime import datetime
 
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, load_activity
+from flows.files.accepted_activity import load_activity
+from flows.files.activity_files import AcceptedFile
 from transforms.activity.accepted import amount_decimals, current
 from transforms.activity.freshness import newest_instants, stale_faults
 from transforms.activity.returned import FATES, after_returns

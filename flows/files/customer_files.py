@@ -18,8 +18,9 @@ from typing import Any
 import orjson
 import polars as pl
 
-from flows.files.activity_files import FoundFile, file_rows, find_files, on_disk
 from flows.files.file_bytes import content_digest
+from flows.files.file_rows import file_rows, on_disk
+from flows.files.finding import FoundFile, find_files
 from transforms.customers.listed import (
     SUPPRESSED,
     UNREADABLE,

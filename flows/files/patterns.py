@@ -1,7 +1,7 @@
 """Says whether a path fits a pattern of `files`, on a disk as in object storage.
 
 Belongs here: `*`, `?`, `[…]` within a name and `**` for any folders. Does not belong
-here: looking which files there are (`activity_files`, `object_storage`).
+here: looking which files there are (`finding`, `object_storage`).
 """
 
 from __future__ import annotations

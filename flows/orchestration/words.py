@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.files.activity_files import FoundFile
+from flows.files.finding import FoundFile
 from transforms.awards.awards import PlanResult
 from transforms.errors import Fault, FilesRefused, RetrobadgeError
 from transforms.reports.months import awards_by_month, odd_months

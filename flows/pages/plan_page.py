@@ -43,7 +43,7 @@ def plan_html(
     made_at: datetime,
     months: Drawn,
 ) -> str:
-    """Return a plan's page; `rejected` as from `activity_files.rejected_rows`.
+    """Return a plan's page; `rejected` as from `accepted_activity.rejected_rows`.
 
     `months` gives the plot of `begun_months`.
     """

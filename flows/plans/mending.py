@@ -19,9 +19,11 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, file_format, is_asked_for
+from flows.files.activity_files import AcceptedFile
 from flows.files.csv_rows import csv_rows, whole_csv_rows
 from flows.files.file_bytes import content_digest
+from flows.files.file_rows import file_format
+from flows.files.finding import is_asked_for
 from flows.files.object_storage import is_url
 from flows.files.typed_rows import kind_of, whole_json_rows, whole_parquet_rows
 from flows.home import open_private

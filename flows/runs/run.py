@@ -21,7 +21,8 @@ import duckdb
 import orjson
 import polars as pl
 
-from flows.files.activity_files import AcceptedFile, rejected_rows
+from flows.files.accepted_activity import rejected_rows
+from flows.files.activity_files import AcceptedFile
 from flows.home import Home
 from flows.journal import journal
 from flows.pages.run_page import write_run_page

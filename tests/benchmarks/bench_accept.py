@@ -59,7 +59,8 @@ def again(folder: Path, name: str) -> int:
 
 
 def _accepted(folder: Path, name: str, home: Path) -> int:
-    from flows.files.activity_files import accept_file, find_files  # noqa: PLC0415
+    from flows.files.activity_files import accept_file  # noqa: PLC0415
+    from flows.files.finding import find_files  # noqa: PLC0415
 
     definition = _definition(folder, name)
     (found,) = find_files(definition)

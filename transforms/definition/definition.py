@@ -2,9 +2,8 @@
 
 Belongs here: every key of the format, its type, and how a text becomes a definition.
 Does not belong here: which keys go together (`definition.checks`), where a key stands
-in the text (`definition.places`), finding or reading files
-(`flows.files.activity_files`), what a rule means (`rules`) or what a condition may say
-(`conditions`).
+in the text (`definition.places`), finding or reading files (`flows.files`), what a rule
+means (`rules`) or what a condition may say (`conditions`).
 """
 
 from __future__ import annotations
