@@ -91,7 +91,7 @@ def assert_same(
         timezone=oracle.timezone,
         as_of=oracle.as_of,
         amount_decimals=oracle.amount_decimals,
-        rows_a_slice=(1, max(3, rows // 3), max(1, rows // 12))[rows % 3],
+        rows_a_slice=max(1, rows // (3, 12, 30)[rows % 3]),
     )
     expected = oracle.earned(activity)
     assert found.rows() == list(_as_rows(expected))
