@@ -22,7 +22,7 @@ from typing import IO
 
 from transforms.errors import Fault, FilesRefused
 
-# A block costs some 15 ms whatever is in it, and several are in memory at once.
+# A block costs some 10 ms whatever is in it, and several are in memory at once.
 BLOCK = 16 << 20
 MAX_LINE = 64 << 20
 _DIGESTED = 1 << 20

@@ -47,7 +47,7 @@ class OpenAward:
     status: AwardStatus
 
 
-class Waiting(Protocol):
+class Unopened(Protocol):
     """The open awards of a request that nobody has looked at: there may be millions."""
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class Tracked:
     """
 
     request: Request
-    held: dict[int, OpenAward] | Waiting
+    held: dict[int, OpenAward] | Unopened
     succession: int = 0
     family: Family = field(default_factory=Family)
     attempts: int = 0

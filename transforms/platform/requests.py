@@ -108,7 +108,8 @@ class StoredAwards(Sequence[RequestAward]):
         return self._count
 
     def __iter__(self) -> Iterator[RequestAward]:
-        columns = (self.rows[name].to_list() for name in RequestAward._fields)
+        rows = self.rows
+        columns = (rows[name].to_list() for name in RequestAward._fields)
         return map(RequestAward._make, zip(*columns, strict=True))
 
     @overload
